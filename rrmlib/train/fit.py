@@ -1,0 +1,275 @@
+"""`fit`: from a recipe, rows of text and a parent to a whole model folder, resumable in between.
+
+The folder is a normal Hugging Face model (float32 safetensors, tokenizer, chat template, generation config) with
+README.md (model card), recipe.json, steps.csv (one line per optimiser step) and timing.json. Checkpoints lie in
+`<out>.work/`; a run that was killed goes on from the last one and ends in the same weights (CPU). The folder appears
+whole, by a rename, and only then the checkpoints go.
+
+Left out: which models exist and whether one is up to date (`lab.py`), data (`world/`), rewards (`rewards.py`).
+
+    fit(recipe, rows=rows, parent=base, out=folder, seed=0, reward=verdict_reward(load_prompt("rrm_compact")))
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rrmlib.engines.base import digest
+from rrmlib.engines.local import Chat, folder_id, load
+from rrmlib.train.card import card
+from rrmlib.train.data import Log, Row
+from rrmlib.train.recipe import Grpo, Lora, Meta, Pretrain, Scalar, Sft
+
+if TYPE_CHECKING:
+    from rrmlib.rewards import Reward
+
+# steps.csv: our name <- the log's name. A column that a kind does not log is not written.
+COLUMNS = {
+    "step": "step",
+    "loss": "loss",
+    "lr": "learning_rate",
+    "grad_norm": "grad_norm",
+    "seconds": "seconds",
+    "tokens": "tokens",
+    "valid_loss": "eval_loss",
+    "valid_accuracy": "eval_accuracy",
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "accuracy": "accuracy",
+    "length": "completions/mean_length",
+    "entropy": "entropy",
+    "truncated": "truncated",
+    "unparsed": "unparsed",
+    "kl": "kl",
+    "zero_std": "frac_reward_zero_std",
+}
+
+
+def fit(
+    recipe: Sft | Pretrain | Grpo | Scalar | Meta,
+    *,
+    rows: Sequence[Row],
+    valid: Sequence[Row] = (),
+    parent: Path | None = None,
+    out: Path,
+    seed: int,
+    reward: Reward | None = None,
+    tokenizer: Any = None,
+    name: str = "",
+    note: str = "",
+    log: Log = print,
+) -> Path:
+    """Train and write `out`; returns it. `tokenizer` (folder or object) is for recipe pretrain, `parent` for all others.
+
+    Raises DataError (rows), FitError (NaN, nothing readable), EngineError (parent), ValueError (arguments), OSError (disk).
+    """
+    out, began = Path(out), time.perf_counter()
+    work = out.with_name(out.name + ".work")
+    log = _quiet(log)
+    with _local(seed):
+        model, chat = _start(recipe, parent, tokenizer, seed)
+        identity = digest(recipe.model_dump(), seed, digest(_plain(rows), _plain(valid)), _parent_id(parent, chat))
+        _same_run(work, identity, log)
+        trainer = _trainer(recipe, model, chat, rows, valid, work, seed, reward, log)
+        from rrmlib.train.trainer import newest
+
+        resume = newest(work)
+        if resume:
+            log(f"{name or out.name}: going on from {resume.name}")
+        _train(trainer, recipe, resume, name or out.name, log)
+        final = _final(trainer, recipe)
+    history = _history(trainer.state.log_history)
+    seconds = sum(line.get("seconds", 0.0) for line in history)
+    timing = {
+        "steps_seconds": seconds,
+        "fit_seconds": time.perf_counter() - began,
+        "steps": len(history),
+        "tokens": sum(line.get("tokens", 0) for line in history),
+    }
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        _write(part, final, chat.tokenizer, recipe, history, timing)
+        (part / "README.md").write_text(
+            card(
+                recipe,
+                model=final,
+                name=name or out.name,
+                note=note,
+                parent=parent,
+                rows=rows,
+                seed=seed,
+                history=history,
+                timing=timing,
+            ),
+            "utf-8",
+        )
+        for file in part.iterdir():
+            with file.open("rb+") as f:
+                os.fsync(f.fileno())
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def _start(recipe: Any, parent: Path | None, tokenizer: Any, seed: int) -> tuple[Any, Chat]:
+    """(model in train mode, Chat) to begin with."""
+    if isinstance(recipe, Pretrain):
+        from rrmlib.train.pretrain import fresh
+
+        if tokenizer is None:
+            raise ValueError("recipe pretrain needs a tokenizer (a folder or an object)")
+        if isinstance(tokenizer, str | Path):
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        model = fresh(recipe.size, tokenizer, context=recipe.context, init_std=recipe.init_std, seed=seed)
+        return model.train(), Chat(tokenizer, frozenset([tokenizer.eos_token_id]), recipe.context)
+    if parent is None:
+        raise ValueError(f"recipe {recipe.recipe} needs a parent model")
+    if isinstance(recipe, Scalar | Meta):
+        from rrmlib.train.heads import headed
+
+        return headed(parent, seed)
+    model, chat, _ = load(parent, dtype="float32")
+    return model.train(), chat
+
+
+def _trainer(
+    recipe: Any, model: Any, chat: Chat, rows: Any, valid: Any, work: Path, seed: int, reward: Any, log: Log
+) -> Any:
+    peft = _peft(recipe.lora, isinstance(recipe, Scalar | Meta)) if recipe.lora else None
+    if isinstance(recipe, Grpo):
+        from rrmlib.train import grpo
+
+        if reward is None:
+            raise ValueError("recipe grpo needs a reward")
+        return grpo.build(recipe, model, chat, rows, work, seed, reward, log, peft)
+    if isinstance(recipe, Scalar | Meta):
+        from rrmlib.train import heads
+
+        return heads.build(recipe, model, chat, rows, valid, work, seed, log, peft)
+    from rrmlib.train import sft
+
+    return sft.build(recipe, model, chat, rows, valid, work, seed, log, peft)
+
+
+def _peft(lora: Lora, head: bool) -> Any:
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise ValueError("lora needs the package peft: pip install peft, or take `lora` out of the recipe") from None
+    kind = "SEQ_CLS" if head else "CAUSAL_LM"
+    return LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), task_type=kind
+    )
+
+
+def _train(trainer: Any, recipe: Any, resume: Path | None, name: str, log: Log) -> None:
+    from transformers import PrinterCallback, TrainerCallback
+
+    every = max(1, recipe.steps // 10)
+
+    class Progress(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs and (state.global_step % every == 0 or state.global_step == 1):
+                shown = {k: logs[k] for k in ("loss", "accuracy", "truncated", "completions/mean_length") if k in logs}
+                log(
+                    f"{name}: step {state.global_step}/{recipe.steps} "
+                    + " ".join(f"{k.split('/')[-1]} {v:.3f}" for k, v in shown.items())
+                )
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Progress())
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if trainer.eval_dataset is not None:
+        trainer.evaluate()
+
+
+def _final(trainer: Any, recipe: Any) -> Any:
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if recipe.lora:
+        model = model.merge_and_unload()
+    return model.eval()
+
+
+def _write(folder: Path, model: Any, tokenizer: Any, recipe: Any, history: list[dict[str, Any]], timing: Any) -> None:
+    import torch
+
+    model = model.to(torch.float32)
+    model.config.use_cache = True  # the trainer turns it off
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1) + "\n", "utf-8")
+    (folder / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", "utf-8")
+    names = [ours for ours in COLUMNS if any(ours in line for line in history)]
+    with (folder / "steps.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _history(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trainer's log, one dict per step under our names; an evaluation joins the line of its step."""
+    steps: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        if "loss" in line or "eval_loss" in line:
+            found = {ours: line[theirs] for ours, theirs in COLUMNS.items() if line.get(theirs) is not None}
+            if "eval_loss" in line:
+                found = {k: v for k, v in found.items() if k in ("step", "valid_loss", "valid_accuracy")}
+            steps.setdefault(line["step"], {}).update(found)
+    return [steps[step] for step in sorted(steps)]
+
+
+def _same_run(work: Path, identity: str, log: Log) -> None:
+    """Checkpoints in `work` are of this very run, or they go."""
+    mark = work / "run.txt"
+    if work.exists() and (not mark.is_file() or mark.read_text("utf-8") != identity):
+        log(f"{work}: checkpoints of another run are thrown away")
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    mark.write_text(identity, "utf-8")
+
+
+def _parent_id(parent: Path | None, chat: Chat) -> str:
+    if parent is None:
+        return digest(chat.tokenizer.get_vocab(), chat.tokenizer.chat_template)
+    return folder_id(parent) if Path(parent).is_dir() else str(parent)
+
+
+def _plain(rows: Sequence[Row]) -> list[Any]:
+    return [
+        [str(k), v if isinstance(v, str | int | float) else repr(v)] for row in rows for k, v in sorted(row.items())
+    ]
+
+
+def _quiet(log: Log) -> Log:
+    return log
+
+
+@contextmanager
+def _local(seed: int) -> Iterator[None]:
+    """The trainers seed the global generators: whoever calls `fit` finds theirs as they were."""
+    import numpy as np
+    import torch
+
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            torch.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])

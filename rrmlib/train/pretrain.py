@@ -1,0 +1,60 @@
+"""Models from nothing: Qwen2 architecture in three sizes, random weights from a seed.
+
+Left out: the loss and the loop (`sft.py`), tokenizers (an argument).
+
+    model = fresh("s", tokenizer, context=512, init_std=0.02, seed=0)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Parameters with a vocabulary of 512: 0.2 M, 0.7 M, 3.3 M. Heads are 32 wide (xs: 32 too).
+SIZES = {
+    "xs": {
+        "hidden_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 192,
+    },
+    "s": {
+        "hidden_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 256,
+    },
+    "m": {
+        "hidden_size": 256,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "intermediate_size": 640,
+    },
+}
+
+
+def fresh(size: str, tokenizer: Any, *, context: int, init_std: float, seed: int) -> Any:
+    """An untrained `Qwen2ForCausalLM` for `tokenizer`. Raises ValueError for an unknown size."""
+    import torch
+    from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+
+    if size not in SIZES:
+        raise ValueError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
+    special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        initializer_range=init_std,
+        bos_token_id=None,
+        attention_dropout=0.0,
+        **special,
+        **SIZES[size],
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(config)
+    model.generation_config = GenerationConfig(**special)
+    return model

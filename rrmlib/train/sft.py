@@ -1,0 +1,100 @@
+"""Supervised training on completions (recipes sft and pretrain): TRL's SFTTrainer over rows that we tokenise.
+
+Left out: architectures (`pretrain.py`), the folder that comes out (`fit.py`).
+
+    trainer = build(recipe, model, chat, rows, valid, work, seed, log)
+    trainer.train()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from rrmlib.engines.local import Chat
+from rrmlib.train.data import IGNORED, Log, Row, completions, need, order
+from rrmlib.train.logprob import token_logprobs
+from rrmlib.train.recipe import Pretrain, Sft
+from rrmlib.train.trainer import Logged, arguments
+
+
+class Trainer(Logged, SFTTrainer):
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's own loss, -sum of log-probabilities of labelled tokens / their number in the whole step.
+
+        On the CPU TRL scores the prompt's tokens too and takes the logits in chunks, twice: there we compute the same
+        number ourselves (the tests compare).
+        """
+        if self.accelerator.device.type != "cpu" or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs["labels"][:, 1:]
+        hidden = model.base_model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+        ).last_hidden_state[:, :-1]
+        wanted = labels != IGNORED
+        logps, _ = token_logprobs(hidden[wanted], model.get_output_embeddings().weight, labels[wanted])
+        count = wanted.sum() if num_items_in_batch is None else num_items_in_batch
+        return -logps.sum() / torch.as_tensor(count).clamp(min=1)
+
+
+def build(
+    recipe: Sft | Pretrain,
+    model: Any,
+    chat: Chat,
+    rows: Sequence[Row],
+    valid: Sequence[Row],
+    work: Path,
+    seed: int,
+    log: Log,
+    peft: Any = None,
+) -> Trainer:
+    """A trainer for rows {"prompt", "completion"}. Raises DataError."""
+    limit = min(recipe.max_length, chat.context)
+    need(rows, ("prompt", "completion"), recipe.recipe)
+    train = completions(rows, chat, limit, recipe.too_long, log)
+    held = []
+    if valid:
+        need(valid, ("prompt", "completion"), recipe.recipe, "validation")
+        held = completions(valid, chat, limit, recipe.too_long, log)
+        held.sort(key=lambda r: len(r["input_ids"]))
+    lengths = np.array([len(r["input_ids"]) for r in train])
+    whole = recipe.batch * recipe.accumulate
+    config = arguments(
+        SFTConfig,
+        recipe,
+        work,
+        seed,
+        per_device_train_batch_size=recipe.batch,
+        gradient_accumulation_steps=recipe.accumulate,
+        per_device_eval_batch_size=recipe.batch,
+        eval_strategy="steps" if held and recipe.evaluate_every else "no",
+        eval_steps=recipe.evaluate_every or None,
+        max_length=None,  # we checked; nothing is cut
+        packing=False,
+        padding_free=False,
+        completion_only_loss=True,
+        assistant_only_loss=False,
+        loss_type="nll",
+        shuffle_dataset=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    trainer = Trainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list(train),
+        eval_dataset=Dataset.from_list(held) if held else None,
+        processing_class=chat.tokenizer,
+        peft_config=peft,
+    )
+    trainer.order = order(lengths, whole, recipe.steps, seed)
+    seen = lengths[trainer.order].reshape(recipe.steps, whole).sum(1)
+    trainer.tokens_of_step = lambda step: int(seen[step])
+    return trainer
