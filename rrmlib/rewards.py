@@ -59,7 +59,7 @@ def scores_reward(prompt: Prompt, *, opens_think: bool | None = None) -> Reward:
 
     def right(row: Row, reading: Reading) -> bool:
         truth = row["truth"]
-        if not isinstance(reading.value, Scores) or len(reading.value.values) != len(truth):
+        if not isinstance(reading.value, Scores) or reading.value.partial or len(reading.value.values) != len(truth):
             return False
         values = reading.value.values
         if len(truth) == 1:

@@ -48,6 +48,11 @@ def card(
         + (" (prompts counted once per sample)" if recipe.recipe == "grpo" else ""),
         f"- time: {timing['steps_seconds']:.0f} s of steps, {timing['fit_seconds']:.0f} s in all",
         f"- estimated compute: {cost:.2e} FLOPs (6 N per trained token, 2 N per rollout token)",
+        *(
+            [f"- kept: the weights of step {timing['best_step']}, the best on the valid rows"]
+            if timing["best_step"]
+            else []
+        ),
         "- last step: " + ", ".join(f"{k} {v:.4g}" for k, v in last.items()),
         "",
         "Recipe:",

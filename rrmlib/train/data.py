@@ -86,7 +86,7 @@ def permutations(n: int, count: int, seed: int) -> np.ndarray:
     return np.concatenate([rng.permutation(n) for _ in range(-(-count // n))])[:count]
 
 
-def order(lengths: Sequence[int], batch: int, steps: int, seed: int) -> np.ndarray:
+def order(lengths: Sequence[int] | np.ndarray, batch: int, steps: int, seed: int) -> np.ndarray:
     """Row indices [steps * batch]: each consecutive `batch` is one optimiser step, its rows ascending in length.
 
     Every row is seen as often as any other, up to one epoch's remainder.

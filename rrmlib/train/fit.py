@@ -13,11 +13,13 @@ Left out: which models exist and whether one is up to date (`lab.py`), data (`wo
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import random
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,56 +70,74 @@ def fit(
     note: str = "",
     log: Log = print,
 ) -> Path:
-    """Train and write `out`; returns it. `tokenizer` (folder or object) is for recipe pretrain, `parent` for all others.
+    """Train and write `out`; returns it. `tokenizer` (folder or object): for recipe pretrain; `parent`: all others.
 
-    Raises DataError (rows), FitError (NaN, nothing readable), EngineError (parent), ValueError (arguments), OSError (disk).
+    `rows`, rendered and by recipe: sft, pretrain {"prompt", "completion"}; grpo {"prompt", "group", what `reward`
+    reads}; scalar {"chosen", "rejected"}; meta {"text", "label": 0 or 1}. `valid` likewise (not grpo).
+    Raises DataError (rows), FitError (not finite, nothing readable), EngineError (parent), ValueError (arguments),
+    OSError (disk).
     """
-    out, began = Path(out), time.perf_counter()
-    work = out.with_name(out.name + ".work")
-    log = _quiet(log)
-    with _local(seed):
-        model, chat = _start(recipe, parent, tokenizer, seed)
-        identity = digest(recipe.model_dump(), seed, digest(_plain(rows), _plain(valid)), _parent_id(parent, chat))
-        _same_run(work, identity, log)
-        trainer = _trainer(recipe, model, chat, rows, valid, work, seed, reward, log)
-        from rrmlib.train.trainer import newest
+    with _quiet(), _local(seed):
+        return _fit(recipe, rows, valid, parent, Path(out), seed, reward, tokenizer, name or Path(out).name, note, log)
 
-        resume = newest(work)
-        if resume:
-            log(f"{name or out.name}: going on from {resume.name}")
-        _train(trainer, recipe, resume, name or out.name, log)
-        final = _final(trainer, recipe)
+
+def _fit(
+    recipe: Any,
+    rows: Sequence[Row],
+    valid: Sequence[Row],
+    parent: Path | None,
+    out: Path,
+    seed: int,
+    reward: Any,
+    tokenizer: Any,
+    name: str,
+    note: str,
+    log: Log,
+) -> Path:
+    from rrmlib.train.trainer import newest
+
+    began, work = time.perf_counter(), out.with_name(out.name + ".work")
+    model, chat = _start(recipe, parent, tokenizer, seed)
+    identity = digest(recipe.model_dump(), seed, digest(_plain(rows), _plain(valid)), _parent_id(parent, chat))
+    _same_run(work, identity, log)
+    trainer = _trainer(recipe, model, chat, rows, valid, work, seed, reward, log)
+    resume = newest(work)
+    if resume:
+        log(f"{name}: going on from {resume.name}")
+    _train(trainer, recipe, resume, name, log)
+    final = trainer.accelerator.unwrap_model(trainer.model)
+    if recipe.lora:
+        final = final.merge_and_unload()
     history = _history(trainer.state.log_history)
-    seconds = sum(line.get("seconds", 0.0) for line in history)
     timing = {
-        "steps_seconds": seconds,
-        "fit_seconds": time.perf_counter() - began,
+        "steps_seconds": sum(line.get("seconds", 0.0) for line in history),
+        "fit_seconds": time.perf_counter() - began,  # of this process: a resumed run has less
         "steps": len(history),
         "tokens": sum(line.get("tokens", 0) for line in history),
+        "best_step": trainer.state.best_global_step,
     }
+    text = card(
+        recipe,
+        model=final,
+        name=name,
+        note=note,
+        parent=parent,
+        rows=rows,
+        seed=seed,
+        history=history,
+        timing=timing,
+    )
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
-        _write(part, final, chat.tokenizer, recipe, history, timing)
-        (part / "README.md").write_text(
-            card(
-                recipe,
-                model=final,
-                name=name or out.name,
-                note=note,
-                parent=parent,
-                rows=rows,
-                seed=seed,
-                history=history,
-                timing=timing,
-            ),
-            "utf-8",
-        )
+        _write(part, final, chat.tokenizer, recipe, history, timing, text)
         for file in part.iterdir():
             with file.open("rb+") as f:
                 os.fsync(f.fileno())
         shutil.rmtree(out, ignore_errors=True)
         part.rename(out)
+    except OSError as e:
+        kept = f"the checkpoints are kept: {work}; free space and start again"
+        raise OSError(e.errno, f"the model was not written ({e.strerror}); {kept}", str(out)) from e
     finally:
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(work, ignore_errors=True)
@@ -168,12 +188,15 @@ def _trainer(
 
 def _peft(lora: Lora, head: bool) -> Any:
     try:
-        from peft import LoraConfig
+        peft = importlib.import_module("peft")
     except ImportError:
         raise ValueError("lora needs the package peft: pip install peft, or take `lora` out of the recipe") from None
-    kind = "SEQ_CLS" if head else "CAUSAL_LM"
-    return LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), task_type=kind
+    return peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        task_type="SEQ_CLS" if head else "CAUSAL_LM",
     )
 
 
@@ -194,24 +217,22 @@ def _train(trainer: Any, recipe: Any, resume: Path | None, name: str, log: Log) 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress())
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if trainer.eval_dataset is not None:
+    if trainer.eval_dataset is None or getattr(recipe, "patience", 0):
+        return
+    if not recipe.evaluate_every or trainer.state.global_step % recipe.evaluate_every:
         trainer.evaluate()
 
 
-def _final(trainer: Any, recipe: Any) -> Any:
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if recipe.lora:
-        model = model.merge_and_unload()
-    return model.eval()
-
-
-def _write(folder: Path, model: Any, tokenizer: Any, recipe: Any, history: list[dict[str, Any]], timing: Any) -> None:
+def _write(
+    folder: Path, model: Any, tokenizer: Any, recipe: Any, history: list[dict[str, Any]], timing: Any, text: str
+) -> None:
     import torch
 
-    model = model.to(torch.float32)
+    model = model.eval().to(torch.float32)
     model.config.use_cache = True  # the trainer turns it off
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(text, "utf-8")
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1) + "\n", "utf-8")
     (folder / "timing.json").write_text(json.dumps(timing, indent=1) + "\n", "utf-8")
     names = [ours for ours in COLUMNS if any(ours in line for line in history)]
@@ -255,8 +276,22 @@ def _plain(rows: Sequence[Row]) -> list[Any]:
     ]
 
 
-def _quiet(log: Log) -> Log:
-    return log
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' load reports and progress bars; ours go through `log`."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @contextmanager

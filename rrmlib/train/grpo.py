@@ -46,6 +46,7 @@ class Trainer(Logged, GRPOTrainer):
     sampler: Sampler | None = None
     _read = 0
     _drawn: Any = ()
+    _buffered_inputs: Any
 
     def _tokenize_prompts(self, prompts: list) -> Any:
         """Prompts are rendered: no special tokens are added (TRL would)."""
@@ -159,7 +160,7 @@ def _reward_function(trainer: list[Trainer], reward: Reward) -> Any:
         ended = [bool(ids) and ids[-1] in t.chat.eos_ids for ids in completion_ids]
         outcomes = reward([t.rows[i] for i in row], texts, ["stop" if e else "length" for e in ended])
         if t.recipe.truncated == "wrong":
-            outcomes = [o if e else Outcome(-1.0, State.TRUNCATED) for o, e in zip(outcomes, ended)]
+            outcomes = [o if e else Outcome(-1.0, o.state) for o, e in zip(outcomes, ended)]
         n = len(outcomes)
         log_metric("accuracy", sum(o.reward > 0 for o in outcomes) / n)
         log_metric("unparsed", sum(o.state not in (State.READ, State.TRUNCATED) for o in outcomes) / n)

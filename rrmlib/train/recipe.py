@@ -75,7 +75,7 @@ class Sft(Batched):
 
 
 class Pretrain(Batched):
-    """The same loss from random weights: Qwen2 architecture of `size` (`pretrain.SIZES`), head tied to the embedding."""
+    """The same loss from random weights: Qwen2 architecture of `size` (`pretrain.SIZES`), tied head."""
 
     recipe: Literal["pretrain"] = "pretrain"
     size: str = "s"
@@ -86,12 +86,13 @@ class Pretrain(Batched):
 class Grpo(Common):
     """Group-relative policy optimisation (2402.03300, eq. 3), one update per rollout batch.
 
-    `prompts` x `samples` completions a step, each of at most `max_tokens`. With `swap_groups` the samples of both orders
-    of a comparison (two rows with the same "group") share one group of 2 x `samples`. Advantage: (r - mean) / (std +
-    1e-4) within the group (`scale` "group") or r - mean ("none"). `loss` "grpo": mean over the tokens of a completion,
-    then over completions. `beta` weighs the KL penalty to the parent (0: none, no second model). `truncated`: a
-    completion that hit `max_tokens` is worth -1 ("wrong") or left out of the loss ("mask"). `micro_batch` completions go
-    through the model at once. `rollouts`: "fast" (our CPU sampler), "trl" (transformers' generate) or "vllm".
+    `prompts` x `samples` completions a step, each of at most `max_tokens`. With `swap_groups` the samples of both
+    orders of a comparison (two rows with the same "group") share one group of 2 x `samples`. Advantage: (r - mean) /
+    (std + 1e-4) within the group (`scale` "group") or r - mean ("none"). `loss` "grpo": mean over the tokens of a
+    completion, then over completions. `beta` weighs the KL penalty to the parent (0: none, no second model).
+    `truncated`: a completion that hit `max_tokens` is worth -1 ("wrong") or left out of the loss ("mask"; it still
+    counts in its group's mean). `micro_batch` completions go through the model at once. `rollouts`: "fast" (our CPU
+    sampler), "trl" (transformers' generate) or "vllm".
     """
 
     recipe: Literal["grpo"] = "grpo"
