@@ -1,4 +1,5 @@
-# make figures [PROFILE=laptop|recorded|smoke]   run the notebooks of a profile, redraw figures/
+# make figures [PROFILE=laptop|recorded|smoke]   train what is stale, run the notebooks of a profile, redraw figures/
+#              FRESH=1                            all of it from nothing, also what came with the library
 # make test                                       set up and run the tests
 # make lab                                        JupyterLab on the notebooks
 # make test-vllm                                  vLLM's own environment, its engine and server (CPU)
@@ -23,7 +24,8 @@ $(VENV)/.installed: environment.yml constraints.txt pyproject.toml
 	touch $@
 
 figures: $(VENV)/.installed
-	$(BIN)/snakemake --cores $(JOBS) --quiet rules reason host --config profile=$(PROFILE) $(if $(FRESH),--forceall)
+	$(if $(FRESH),RRM_FRESH=1) $(BIN)/snakemake --cores $(JOBS) --rerun-incomplete --quiet rules reason host \
+	  --config profile=$(PROFILE) $(if $(FRESH),--forceall)
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m "not vllm" -n $(JOBS)

@@ -1,11 +1,15 @@
-# The notebooks of a profile, each by papermill through `rrm run`, rerun when its parameters, its own text, any library
-# source that it imports, or any data or model file that it reads has changed.
+# The lab's models and judges (params/<profile>/lab.yaml), each by `rrm lab`, and the notebooks of a profile, each by
+# papermill through `rrm run`. A model is made again when its recipe, a parent, or what the code of the world or of
+# training does has changed: all that is in its key, and the key in the name of the file that a rule makes, so no clock
+# is asked. A notebook reruns when its parameters, its own text, any library source that it imports, or any data or
+# model that it reads has changed.
 #   make figures PROFILE=laptop          everything that is stale
 #   .venv/bin/snakemake -n --cores 1     what would run, and why
 #   .venv/bin/snakemake --executor slurm -j 50 --config profile=study
 import sys
 from pathlib import Path
 
+from rrmlib import lab
 from rrmlib.benchmarks.rows import DataError, data_dir
 from rrmlib.params import load_yaml
 from rrmlib.run import inputs, resolve, sources
@@ -14,11 +18,23 @@ PROFILE = config.get("profile", "laptop")
 profile = load_yaml(f"params/{PROFILE}/profile.yaml")
 NOTEBOOKS = [name for name in profile["notebooks"] if Path(f"params/{PROFILE}/{name}.yaml").is_file()]
 FIGURES = {"evaluation": ["coverage", "sections", "position", "ranking"]}
+# What a notebook reads of the lab beside the models that its own parameters name: judges and models, "*" for all.
+# Those that the profile's lab.yaml does not have are left out.
+NEEDS = {
+    "world": {"models": ["base-s"]},
+    "distillation": {"judges": "*"},
+    "rl": {"judges": "*"},
+    "ablation": {"judges": "*"},
+}
 if profile["needs_recorded"]:
     try:
         data_dir()
     except DataError as e:
         raise WorkflowError(f"profile {PROFILE}: {e}")
+HAS_LAB = Path(f"params/{PROFILE}/lab.yaml").is_file()
+LABS = {str(seed): lab.load(PROFILE, seed) for seed in profile["seeds"]} if HAS_LAB else {}
+LAB = "{sys.executable} -m rrmlib lab"
+SAID = "> {log} 2>&1 || (tail -n 5 {log} >&2; exit 1)"
 
 
 def figures(name):
@@ -30,22 +46,79 @@ def kept(paths):
     return [update(path) for path in paths]
 
 
+def here(path):
+    return str(path.relative_to(Path.cwd()))
+
+
+def needs(notebook):
+    """The marks of the lab's judges and models that a notebook reads, of every seed of the profile."""
+    found = []
+    for each in LABS.values():
+        for kind, mark in {"models": each.mark, "judges": each.judged_mark}.items():
+            wanted, known = NEEDS.get(notebook, {}).get(kind, []), getattr(each, kind)
+            found += [here(mark(name)) for name in known if wanted == "*" or name in wanted]
+    return found
+
+
 rule all:
     input: [figures(name) for name in NOTEBOOKS]
 
 
-rule evaluation:
+# The whole lab of a profile, with or without notebooks: snakemake lab --cores 2 --config profile=study
+rule lab:
     input:
-        notebook="notebooks/evaluation.ipynb",
-        parameters=f"params/{PROFILE}/evaluation.yaml",
-        library=sources("evaluation"),
-        data=lambda wildcards: inputs(resolve("evaluation", profile=PROFILE)),
-    output:
-        kept(figures("evaluation")),
-        executed=f"runs/{PROFILE}/notebooks/evaluation.ipynb",
-    params:
-        values=lambda wildcards: resolve("evaluation", profile=PROFILE),
-    log: f"runs/{PROFILE}/log/evaluation.txt"
+        [here(each.mark(name)) for each in LABS.values() for name in each.models],
+        [here(each.judged_mark(name)) for each in LABS.values() for name in each.judges],
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    key="[0-9a-f]{16}",
+
+
+# `ancient`: that a parent's file is newer says nothing; a parent made from something else has another name.
+rule lab_world:
+    output: update(f"runs/{PROFILE}/seed{{seed}}/world/.key-{{key}}.json")
+    log: f"runs/{PROFILE}/log/world.seed{{seed}}.{{key}}.txt"
+    shell: LAB + " world --profile {PROFILE} --seed {wildcards.seed} " + SAID
+
+
+rule lab_model:
+    input:
+        lambda w: ancient(here(LABS[w.seed].world_mark())),
+        lambda w: [ancient(here(LABS[w.seed].mark(name))) for name in LABS[w.seed].models[w.name].parents],
+    output: update(f"runs/{PROFILE}/seed{{seed}}/models/{{name}}/.key-{{key}}.json")
+    log: f"runs/{PROFILE}/log/{{name}}.seed{{seed}}.{{key}}.txt"
     threads: profile["threads"]
-    resources: runtime=f"{profile['notebooks']['evaluation']}s"
-    shell: "{sys.executable} -m rrmlib run evaluation --profile {PROFILE} > {log} 2>&1 || (tail -n 5 {log} >&2; exit 1)"
+    shell: LAB + " train {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
+
+
+rule lab_judge:
+    input:
+        lambda w: ancient(here(LABS[w.seed].world_mark())),
+        lambda w: [ancient(here(LABS[w.seed].mark(name))) for name in [LABS[w.seed].judge_model(w.name)] if name],
+    output: update(f"runs/{PROFILE}/seed{{seed}}/judged/{{name}}/.key-{{key}}.json")
+    log: f"runs/{PROFILE}/log/judge.{{name}}.seed{{seed}}.{{key}}.txt"
+    threads: profile["threads"]
+    shell: LAB + " judge {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
+
+
+for notebook in NOTEBOOKS:
+
+    rule:
+        name: notebook
+        input:
+            needs(notebook),
+            notebook=f"notebooks/{notebook}.ipynb",
+            parameters=f"params/{PROFILE}/{notebook}.yaml",
+            library=sources(notebook),
+            data=inputs(resolve(notebook, profile=PROFILE)),
+        output:
+            kept(figures(notebook)),
+            executed=f"runs/{PROFILE}/notebooks/{notebook}.ipynb",
+        params:
+            values=resolve(notebook, profile=PROFILE),
+        log: f"runs/{PROFILE}/log/{notebook}.txt"
+        threads: profile["threads"]
+        resources: runtime=f"{profile['notebooks'][notebook]}s"
+        shell: "{sys.executable} -m rrmlib run {rule} --profile {PROFILE} " + SAID

@@ -184,6 +184,32 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _lab(options: argparse.Namespace) -> int:
+    from rrmlib import lab as room
+
+    lab = room.load(options.profile, options.seed)
+    fresh = options.fresh or room.fresh_asked()
+    names = options.name
+    if options.what in ("train", "judge", "ship") and not names:
+        known = lab.judges if options.what == "judge" else lab.models
+        raise ValueError(f"rrm lab {options.what}: which? {', '.join(known) or 'there are none'}")
+    if options.what == "list":
+        rows = [("name", "recipe", "from", "state"), *room.overview(lab)]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        for row in rows:
+            print("  ".join(f"{text:{width}}" for text, width in zip(row, widths)).rstrip())
+    elif options.what == "world":
+        print(room.world(lab, fresh=fresh))
+    for name in names:
+        if options.what == "train":
+            print(room.train(lab, name, fresh=fresh))
+        elif options.what == "judge":
+            print(room.judge(lab, name, fresh=fresh))
+        elif options.what == "ship":
+            print(room.ship(lab, name))
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +293,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--profile", default="laptop")
     sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="read as YAML")
     sub.add_argument("--quiet", action="store_true", help="do not show the cells' output")
+
+    example = "example (in the checkout): rrm lab list --profile laptop"
+    sub = command("lab", _lab, "Make the models of the laptop lab, and let its judges judge.", example)
+    what = "list: what there is; world, train, judge: make what is stale, parents first; ship: put it into the library"
+    sub.add_argument("what", choices=("list", "world", "train", "judge", "ship"), metavar="WHAT", help=what)
+    sub.add_argument(
+        "name", nargs="*", metavar="NAME", help="models (train, ship) or judges of params/PROFILE/lab.yaml"
+    )
+    sub.add_argument("--profile", default="laptop")
+    sub.add_argument("--seed", type=_count, default=0, metavar="K", help="of world and training (default 0)")
+    sub.add_argument("--fresh", action="store_true", help="make it again, from nothing (or set RRM_FRESH=1)")
     return parser
 
 

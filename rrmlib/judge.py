@@ -34,7 +34,7 @@ from rrmlib.benchmarks.rows import DataError, data_dir, reach_hub
 from rrmlib.comparison import CandidateSet, Comparison, Item, Order, placement
 from rrmlib.engines.base import Completion, Engine, EngineError, Request, Sampling, digest, sample_seed, store_key
 from rrmlib.judgment import Judgment, Reading, Scores, State
-from rrmlib.params import JudgeSpec, ParameterError
+from rrmlib.params import JudgeSpec, ParameterError, lab_folder
 from rrmlib.parse import PARSERS, parse
 from rrmlib.progress import Progress
 from rrmlib.prompt import Prompt, load_prompt
@@ -124,7 +124,7 @@ def open_engine(spec: JudgeSpec) -> Engine:
             path = build_tiny(Path(folder), address, reward=spec.engine == "scalar")
             return open_engine(spec.model_copy(update={"model": f"path:{path}"}))
     if scheme == "lab":
-        raise EngineError(f"model {spec.model!r}: the laptop lab is not part of this version; use path: or hf:")
+        return open_engine(spec.model_copy(update={"model": f"path:{lab_folder(spec.model)}"}))
     if spec.engine == "qwen2":
         from rrmlib.engines.qwen2 import Qwen2Engine
 

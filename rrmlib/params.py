@@ -14,6 +14,7 @@ Left out: building engines (`judge.py`), executing notebooks (`run.py`).
 from __future__ import annotations
 
 import ast
+import re
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,15 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-ADDRESSES = "heuristic:NAME, hf:ORG/NAME[@REVISION], path:DIR, tiny:SIZE, recorded:PATH, or the name a server knows"
+from rrmlib.artefact import root
+
+ADDRESSES = (
+    "heuristic:NAME, hf:ORG/NAME[@REVISION], path:DIR, tiny:SIZE, lab:NAME[@PROFILE/SEED], recorded:PATH, "
+    "or the name a server knows"
+)
+PLAIN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"  # names that become parts of paths
+PROFILE = "laptop"  # of a lab model whose address names none
+SHIPPED = {"base-s": Path(__file__).parent / "world" / "base-s"}  # lab models that come with the library
 
 
 class ParameterError(ValueError):
@@ -33,8 +42,9 @@ class JudgeSpec(BaseModel):
     """One judge: what is asked (format), of which model through which engine, how often and in which orders.
 
     `model`: heuristic:{random,first,longest,shortest}; hf:ORG/NAME[@REVISION]; path:DIR; tiny:SIZE (untrained, made on
-    the spot); recorded:PATH, a file of recorded judgments below the data folder; for engine openai the name the server
-    knows. `orders`: "both" shows every item in both orders, "single" once, placed by a hash of its content.
+    the spot); lab:NAME[@PROFILE/SEED], trained here by `rrm lab train` (lab:base-s comes with the library);
+    recorded:PATH, a file of recorded judgments below the data folder; for engine openai the name the server knows.
+    `orders`: "both" shows every item in both orders, "single" once, placed by a hash of its content.
     `prompt_file` replaces our wording by an external file, pinned by `prompt_sha256`. `opens_think` overrides the
     format's claim that the chat template opens the thinking. `template_args` go to the chat template; `options` to the
     engine's constructor.
@@ -83,6 +93,8 @@ class JudgeSpec(BaseModel):
             wanted = ("hf", "path", "lab") + (("tiny",) if self.engine != "vllm" else ())
         if wanted and (scheme not in wanted or ":" not in self.model):
             raise ValueError(f"model {self.model!r} does not fit engine {self.engine!r}; models are {ADDRESSES}")
+        if scheme == "lab" and "lab" in wanted:
+            lab_address(self.model)
         if self.engine == "openai" and not isinstance(self.options.get("base_url"), str):
             where = "options={base_url: http://127.0.0.1:8000/v1}"
             raise ValueError(f"engine openai needs the server's address: options need base_url (--set {where!r})")
@@ -99,6 +111,46 @@ class JudgeSpec(BaseModel):
             return cls.model_validate(data)
         except ValidationError as e:
             raise ParameterError(f"{where}: {_first(e)}") from None
+
+
+def lab_address(address: str, profile: str = "", seed: int = 0) -> str:
+    """A model address with its profile and seed: "lab:rrm-s" -> "lab:rrm-s@laptop/0"; any other scheme as it is.
+
+    `profile` and `seed` hold where the address names none. Raises ParameterError for a malformed address.
+    """
+    if not address.startswith("lab:"):
+        return address
+    parts = re.fullmatch(rf"lab:({PLAIN})(?:@({PLAIN})(?:/(\d+))?)?", address)
+    if parts is None:
+        raise ParameterError(f"model {address!r}: expected lab:NAME or lab:NAME@PROFILE/SEED")
+    named = parts[2] is not None
+    return f"lab:{parts[1]}@{parts[2] or profile or PROFILE}/{int(parts[3] or 0) if named else seed}"
+
+
+def lab_place(address: str) -> tuple[str, str, int]:
+    """(name, profile, seed) of a lab address. Raises ParameterError."""
+    name, _, where = lab_address(address).removeprefix("lab:").partition("@")
+    profile, _, seed = where.partition("/")
+    return name, profile, int(seed)
+
+
+def lab_folder(address: str) -> Path:
+    """The folder of a lab model: the one trained in this checkout, else the one that came with the library.
+
+    Raises ParameterError, with the command that makes it, where there is neither.
+    """
+    name, profile, seed = lab_place(address)
+    try:
+        folder = root() / "runs" / profile / f"seed{seed}" / "models" / name
+    except FileNotFoundError:
+        folder = Path()
+    if (folder / "config.json").is_file():
+        return folder
+    if name in SHIPPED and (SHIPPED[name] / "config.json").is_file():
+        return SHIPPED[name]
+    command = f"rrm lab train {name} --profile {profile} --seed {seed}"
+    where = "in the checkout: " if folder == Path() else ""
+    raise ParameterError(f"model {address!r} is not trained yet; {where}{command}")
 
 
 def load_yaml(path: str | Path) -> Any:

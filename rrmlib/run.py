@@ -13,7 +13,6 @@ Left out: deciding what is stale (the Snakefile), what the notebooks do.
 
 from __future__ import annotations
 
-import ast
 import json
 import platform
 import re
@@ -26,9 +25,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rrmlib.artefact import root, write_whole
+from rrmlib import lab
+from rrmlib.artefact import imported, library, root, write_whole
 from rrmlib.benchmarks.rows import data_path
-from rrmlib.params import JudgeSpec, ParameterError, load_yaml, schema, validate
+from rrmlib.params import PLAIN, JudgeSpec, ParameterError, lab_address, load_yaml, schema, validate
 
 LIBRARIES = ("numpy", "pandas", "scipy", "torch", "transformers", "matplotlib", "papermill")
 
@@ -53,7 +53,7 @@ def parameters_of(path: Path) -> dict[str, tuple[str, Any]]:
 
 def resolve(name: str, *, profile: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """All parameters of one run: the notebook's defaults, then params/<profile>/<name>.yaml, then `given`; checked."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", profile):
+    if not re.fullmatch(PLAIN, profile):
         raise ParameterError(f"profile {profile!r} is not a plain name")
     for fixed in {"profile", "out"} & set(given or {}):
         raise ParameterError(f"parameter {fixed!r} is set by the run itself (--profile names the profile)")
@@ -65,7 +65,11 @@ def resolve(name: str, *, profile: str, given: Mapping[str, Any] | None = None) 
     if not isinstance(values, dict):
         raise ParameterError(f"{file}: expected a mapping of parameter names to values")
     validate(declared, values, str(file))
-    return validate(declared, {**values, "profile": profile, **(given or {})}, f"{name} ({profile})")
+    values = validate(declared, {**values, "profile": profile, **(given or {})}, f"{name} ({profile})")
+    if "judges" in values:  # a model of the lab is that of this profile and seed
+        seed = values.get("seed", 0)
+        values["judges"] = [{**s, "model": lab_address(s["model"], profile, seed)} for s in values["judges"]]
+    return values
 
 
 def run_notebook(name: str, *, profile: str, given: Mapping[str, Any] | None = None, quiet: bool = False) -> Path:
@@ -120,11 +124,11 @@ def provenance() -> dict[str, Any]:
         return result.stdout.strip()
 
     versions = {}
-    for library in LIBRARIES:
+    for name in LIBRARIES:
         try:
-            versions[library] = version(library)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            versions[library] = ""
+            versions[name] = ""
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
@@ -138,44 +142,23 @@ def sources(name: str) -> list[Path]:
     package = Path(__file__).parent
     cells = json.loads(notebook_path(name).read_text("utf-8"))["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    todo, seen = _imported(code), set()
-    while todo:
-        module = todo.pop()
-        parts = module.split(".")[1:]
-        for path in (package.joinpath(*parts).with_suffix(".py") if parts else None, *_files(package, parts)):
-            if path is not None and path.is_file() and path not in seen:
-                seen.add(path)
-                todo |= _imported(path.read_text("utf-8"))
-    return sorted(seen | set((package / "prompts").glob("*.toml")) | {package / "builtin.jsonl"})
+    return sorted({*library(imported(code)), *(package / "prompts").glob("*.toml"), package / "builtin.jsonl"})
 
 
 def inputs(values: Mapping[str, Any]) -> list[Path]:
     """Every file outside the library that a run with these parameters reads: data, recorded judgments, prompt files,
-    local models; a folder counts with all its files."""
+    local models; a folder counts with all its files, a model of the lab with the file that names its key, whether it
+    was trained already or not."""
     named = [data_path(str(values.get("data", "")))]
     for spec in (JudgeSpec.parse(judge) for judge in values.get("judges", ())):
         scheme, _, address = spec.model.partition(":")
         named.append(data_path(spec.model) if scheme == "recorded" else Path(address) if scheme == "path" else None)
+        named.append(lab.marker(spec.model) if scheme == "lab" else None)
         named.append(Path(spec.prompt_file) if spec.prompt_file and not spec.prompt_file.startswith("hf:") else None)
     found = set()
     for path in (path for path in named if path is not None):
         found |= {p for p in path.rglob("*") if p.is_file()} if path.is_dir() else {path}
     return sorted(found)
-
-
-def _files(package: Path, parts: list[str]) -> list[Path]:
-    folder = package.joinpath(*parts)
-    return sorted(folder.glob("*.py")) if parts and folder.is_dir() else []
-
-
-def _imported(code: str) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {module for module in found if module == "rrmlib" or module.startswith("rrmlib.")}
 
 
 def _move_tree(source: Path, target: Path) -> None:

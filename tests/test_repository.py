@@ -22,7 +22,7 @@ LAYERS = [
     {"comparison", "judgment"},
     {"prompt", "parse", "stats", "position", "vote", "tournament", "rating", "patterns"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage"},
-    {"judge", "score", "world", "train", "rewards"},
+    {"judge", "score", "world", "train", "rewards", "lab"},
     {"figures", "claims", "viewer"},
     {"run", "__main__"},
 ]

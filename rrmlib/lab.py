@@ -1,0 +1,585 @@
+"""The laptop lab: which models there are, what each is made from, and that each is made once.
+
+`params/<profile>/lab.yaml` names the world, the models and the judges. A model is a recipe of `rrmlib.train`, with what
+is ours: `from` (the model it starts from), `of` (one more model that its data are made with), `data` (a name in `DATA`,
+or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`) and `note` (for its card).
+
+    world: {noise: 0.0}                                   # goes to the functions of rrmlib.world
+    models:
+      base-s: {recipe: pretrain, size: s, data: text, steps: 4000, ...}
+      rrm-s: {recipe: grpo, from: base-s, format: rrm_compact, data: rl, reward: verdict, steps: 100, ...}
+    judges:                                               # judge specs; put to `split` (test), all of it or `limit`
+      - {name: rrm-s, engine: qwen2, model: "lab:rrm-s", format: rrm_compact, samples: 4, temperature: 1.0}
+
+All lies in runs/<profile>/seed<k>/: world/<split>.jsonl, models/<name>/, judged/<name>/; each is an artefact with a
+key (`rrmlib.artefact`), so a second run makes nothing, and what stood there stays until its successor is whole. What
+the judges said is in the profile's trace store, under benchmark `Lab.benchmark(split)`.
+
+Left out: the world (`world/`), training itself (`train/`), which runs at once (the Snakefile).
+
+    lab = load("laptop", seed=0)
+    train(lab, "rrm-s")                                   # its parents first
+    judge(lab, "rrm-s")
+    judgments = judged(lab, "rrm-s")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rrmlib import artefact
+from rrmlib.artefact import root, say
+from rrmlib.comparison import CandidateSet, Comparison, Item, Message
+from rrmlib.judgment import Judgment
+from rrmlib.params import PLAIN, SHIPPED, JudgeSpec, ParameterError, lab_address, lab_place, load_yaml
+from rrmlib.prompt import FOLDER as PROMPTS
+from rrmlib.prompt import Prompt, load_prompt
+
+OURS = ("from", "of", "data", "format", "reward", "note")
+MADE_BY = ("rrmlib.world", "rrmlib.train", "rrmlib.rewards")  # what these do, and what they import, is in a model's key
+
+
+class Data(NamedTuple):
+    """What a model is trained on: rows and validation rows in the shape that its recipe takes, and what to say of
+    them on its card."""
+
+    rows: Sequence[Mapping[str, Any]]
+    valid: Sequence[Mapping[str, Any]] = ()
+    note: str = ""
+
+
+# Functions are named by address, so that listing models imports neither world nor torch; a callable will do as well.
+Named = str | Callable[..., Any]
+DATA: dict[str, Named] = {  # data -> f(Context) -> (rows, valid) or Data
+    "text": "rrmlib.world.data:text",
+    "rl": "rrmlib.world.data:rl",
+    "verdicts": "rrmlib.world.data:verdicts",
+    "pairs": "rrmlib.world.data:pairs",
+    "distilled": "rrmlib.world.data:distilled",
+    "rft": "rrmlib.world.data:rft",
+    "meta": "rrmlib.world.data:meta",
+}
+REWARDS: dict[str, Callable[[Context], Any]] = {  # reward -> f(Context) -> what `fit` takes as reward
+    "verdict": lambda c: _load("rrmlib.rewards:verdict_reward")(c.prompt),
+    "scores": lambda c: _load("rrmlib.rewards:scores_reward")(c.prompt),
+    "random": lambda c: _load("rrmlib.rewards:random_reward")(c.seed, REWARDS["verdict"](c)),
+}
+WORLD: Named = "rrmlib.world.data:splits"  # f(settings, seed) -> {split: comparisons or candidate sets}
+TOKENIZER: Named = "rrmlib.world.text:tokenizer"  # f() -> the tokenizer of a model that has no parent
+FIT: Named = "rrmlib.train.fit:fit"
+PARSE: Named = "rrmlib.train.recipe:parse"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One entry of `models`. `recipe` is what `rrmlib.train` reads; the rest is ours. `parent` and `of` name models of
+    the same file; `parent` may be path:DIR or hf:ORG/NAME@REVISION."""
+
+    name: str
+    recipe: Mapping[str, Any]
+    parent: str = ""
+    of: str = ""
+    data: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    format: str = ""
+    reward: str = ""
+    note: str = ""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The models of the same file that must be there first."""
+        return tuple(name for name in (self.parent, self.of) if name and ":" not in name)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One entry of `judges`: a spec, put to the items of a split (the first `limit`, 0: all)."""
+
+    spec: JudgeSpec
+    split: str = "test"
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab.yaml, checked, for one seed. `folder` is runs/<profile>/seed<k>."""
+
+    profile: str
+    seed: int
+    file: Path
+    folder: Path
+    threads: int
+    world: Mapping[str, Any]
+    models: Mapping[str, Model]
+    judges: Mapping[str, Judged]
+
+    def path(self, name: str) -> Path:
+        return self.folder / "models" / self._model(name).name
+
+    def benchmark(self, split: str) -> str:
+        """The name under which judgments of this world's split are in the profile's store."""
+        return f"lab-{split}-seed{self.seed}"
+
+    def ancestors(self, name: str) -> list[str]:
+        """The models that `name` is made from, each after its own parents."""
+        found: list[str] = []
+        for parent in self._model(name).parents:
+            found += [each for each in (*self.ancestors(parent), parent) if each not in found]
+        return found
+
+    @cached_property
+    def world_key(self) -> str:
+        return artefact.key(self.world, sources=artefact.library(["rrmlib.world"]), data={"seed": self.seed})
+
+    @cached_property
+    def _made_by(self) -> str:
+        return artefact.sources_digest([*artefact.library(MADE_BY), *PROMPTS.glob("*_compact.v*.toml")])
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return {}
+
+    def key(self, name: str) -> str:
+        """What `name` is made from, as one digest: recipe, parents' keys, world, seed, prompts, and the code."""
+        if name not in self._keys:
+            model = self._model(name)
+            recipe = dict(model.recipe) | {"data": model.data, "options": model.options, "reward": model.reward}
+            parents = {parent: self.key(parent) for parent in model.parents}
+            if ":" in model.parent:
+                parents[model.parent] = _outside_id(model.parent)
+            data = {"world": self.world, "seed": self.seed, "code": self._made_by, "format": _prompt_id(model.format)}
+            self._keys[name] = artefact.key(recipe, parents, data=data)
+        return self._keys[name]
+
+    def judged_key(self, name: str) -> str:
+        entry = self._judge(name)
+        what = entry.spec.model_dump(mode="json") | {"split": entry.split, "limit": entry.limit}
+        model = self._model_of(entry)
+        code = artefact.library(["rrmlib.judge"])
+        data = {"world": self.world_key, "prompt": _prompt_id(entry.spec.format)}
+        return artefact.key(what, {model: self.key(model)} if model else {}, code, data)
+
+    def mark(self, name: str) -> Path:
+        """The file that is there once the model is made, and made from what it is made from now."""
+        return artefact.mark(self.path(name), self.key(name))
+
+    def world_mark(self) -> Path:
+        return artefact.mark(self.folder / "world", self.world_key)
+
+    def judged_mark(self, name: str) -> Path:
+        return artefact.mark(self.folder / "judged" / name, self.judged_key(name))
+
+    def judge_model(self, name: str) -> str:
+        """The model of this lab that a judge uses; empty for any other."""
+        return self._model_of(self._judge(name))
+
+    def _model_of(self, entry: Judged) -> str:
+        if not entry.spec.model.startswith("lab:"):
+            return ""
+        name, profile, seed = lab_place(entry.spec.model)
+        if (profile, seed) != (self.profile, self.seed):
+            raise ParameterError(f"{self.file}: judge {entry.spec.name!r}: {entry.spec.model} is of another profile")
+        return self._model(name).name
+
+    def _model(self, name: str) -> Model:
+        if name not in self.models:
+            raise ParameterError(f"{self.file}: no model {name!r}; there are: {', '.join(self.models) or 'none'}")
+        return self.models[name]
+
+    def _judge(self, name: str) -> Judged:
+        if name not in self.judges:
+            raise ParameterError(f"{self.file}: no judge {name!r}; there are: {', '.join(self.judges) or 'none'}")
+        return self.judges[name]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a function of `DATA` or `REWARDS` is told: the model to be made, the world, and the folders of its parents.
+
+    `prompt` is that of the model's `format`, `options` are those of its `data`. `parent` and `of` are model folders.
+    """
+
+    model: Model
+    seed: int
+    world: Mapping[str, Any]
+    splits: Callable[[], Mapping[str, Sequence[Item]]]
+    parent: Path | None
+    of: Path | None
+    prompt: Prompt | None
+    log: Callable[[str], Any]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.model.options
+
+    @cached_property
+    def items(self) -> Mapping[str, Sequence[Item]]:
+        """The world's splits. What is trained on must not be "test"."""
+        return self.splits()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Reading lab.yaml
+
+
+def load(profile: str, seed: int = 0) -> Lab:
+    """params/<profile>/lab.yaml for one seed. Raises ParameterError, in one line that names file and model."""
+    if not re.fullmatch(PLAIN, profile):
+        raise ParameterError(f"profile {profile!r} is not a plain name")
+    file = root() / "params" / profile / "lab.yaml"
+    if not file.is_file():
+        raise ParameterError(f"profile {profile!r} has no lab: there is no {file}")
+    stated = _mapping(load_yaml(file), str(file), ("world", "models", "judges"))
+    world = _mapping(stated.get("world"), f"{file}: world")
+    models = {}
+    for name, values in _mapping(stated.get("models"), f"{file}: models").items():
+        models[name] = _read_model(name, _mapping(values, f"{file}: model {name!r}"), f"{file}: model {name!r}")
+    for model in models.values():
+        for parent in model.parents:
+            if parent not in models:
+                raise ParameterError(f"{file}: model {model.name!r} is made from {parent!r}, which is not there")
+    try:
+        tuple(TopologicalSorter({name: model.parents for name, model in models.items()}).static_order())
+    except CycleError as e:
+        raise ParameterError(f"{file}: models are made from each other: {' <- '.join(e.args[1])}") from None
+    judges = [_read_judge(j, f"{file}: judges[{i}]", profile, seed) for i, j in enumerate(stated.get("judges") or ())]
+    names = [j.spec.name for j in judges]
+    if len(set(names)) != len(names):
+        raise ParameterError(f"{file}: two judges share a name: {', '.join(names)}")
+    threads = (load_yaml(file.with_name("profile.yaml")) or {}).get("threads", 1)
+    folder = root() / "runs" / profile / f"seed{seed}"
+    lab = Lab(profile, seed, file, folder, threads, world, models, dict(zip(names, judges)))
+    for name in names:
+        lab.judge_model(name)  # raises where there is none
+    return lab
+
+
+def _mapping(value: Any, where: str, known: Sequence[str] = ()) -> dict[str, Any]:
+    if value is not None and not (isinstance(value, dict) and all(isinstance(name, str) for name in value)):
+        raise ParameterError(f"{where}: expected a mapping of names, found {value!r:.60}")
+    for name in value or ():
+        if known and name not in known:
+            raise ParameterError(f"{where}: unknown key {name!r}; known: {', '.join(known)}")
+    return dict(value or {})
+
+
+def _read_model(name: str, values: dict[str, Any], where: str) -> Model:
+    if not re.fullmatch(PLAIN, name):
+        raise ParameterError(f"{where}: a model's name is letters, digits, '.', '_' and '-'")
+    ours = {key: values.pop(key) for key in OURS if key in values}
+    options: dict[str, Any] = {}
+    if isinstance(ours.get("data"), dict):
+        options = dict(ours["data"])
+        ours["data"] = options.pop("name", None)
+    for key, value in ours.items():
+        if not isinstance(value, str):
+            raise ParameterError(f"{where}: {key}: expected text, found {value!r:.60}")
+    for key, names in (("data", DATA), ("reward", REWARDS)):
+        if key in ours and ours[key] not in names:
+            raise ParameterError(f"{where}: {key}: unknown {ours[key]!r}; known: {', '.join(names)}")
+    try:
+        if "format" in ours:
+            load_prompt(ours["format"])
+        _load(PARSE)(values)
+    except ValueError as e:
+        raise ParameterError(f"{where}: {e}") from None
+    wants = {"data": True, "from": values["recipe"] != "pretrain", "reward": values["recipe"] == "grpo"}
+    for key, wanted in wants.items():
+        if (key in ours) != wanted:
+            raise ParameterError(f"{where}: recipe {values['recipe']} {'needs' if wanted else 'takes no'} {key!r}")
+    return Model(name, values, parent=ours.pop("from", ""), options=options, **ours)
+
+
+def _read_judge(values: Any, where: str, profile: str, seed: int) -> Judged:
+    values = _mapping(values, where)
+    rest = {key: values.pop(key) for key in ("split", "limit") if key in values}
+    spec = JudgeSpec.parse({"engine": "qwen2", **values}, where)
+    if not re.fullmatch(PLAIN, spec.name):
+        raise ParameterError(f"{where}: name {spec.name!r}: a lab judge's name is letters, digits, '.', '_' and '-'")
+    if type(rest.get("limit", 0)) is not int or not isinstance(rest.get("split", ""), str):
+        raise ParameterError(f"{where}: split is a name and limit a whole number")
+    return Judged(spec.model_copy(update={"model": lab_address(spec.model, profile, seed)}), **rest)
+
+
+def _load(named: Named) -> Any:
+    """The function behind an address "module:function"; a callable is its own."""
+    if not isinstance(named, str):
+        return named
+    module, _, function = named.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _prompt_id(name: str) -> str:
+    try:
+        return load_prompt(name).id if name else ""
+    except ValueError as e:
+        raise ParameterError(str(e)) from None
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Models from outside, and those that come with the library
+
+
+def marker(address: str) -> Path:
+    """What a reader of a lab model depends on: the file that names its key, relative to the checkout (it need not be
+    there yet), or the shipped folder where the profile has no such model. Raises ParameterError."""
+    name, profile, seed = lab_place(address)
+    if name in SHIPPED and not (root() / "params" / profile / "lab.yaml").is_file():
+        return SHIPPED[name]
+    return load(profile, seed).mark(name).relative_to(root())
+
+
+def shipped(lab: Lab, name: str) -> Path | None:
+    """The folder that came with the library, where it was made from just what `name` is made from now."""
+    folder = SHIPPED.get(name)
+    return folder if folder and artefact.mark(folder, lab.key(name)).is_file() else None
+
+
+def ship(lab: Lab, name: str) -> Path:
+    """Put a trained model into the library's own folder, as float16. Raises ParameterError: not trained, or not to be
+    shipped."""
+    if name not in SHIPPED or not lab.mark(name).is_file():
+        raise ParameterError(f"{name}: only {', '.join(SHIPPED)} ships, and only once it is trained (rrm lab train)")
+    shutil.rmtree(SHIPPED[name], ignore_errors=True)
+    shutil.copytree(lab.path(name), SHIPPED[name])
+    _recast(SHIPPED[name], "float16")
+    return SHIPPED[name]
+
+
+def _recast(folder: Path, dtype: str) -> None:
+    """Weights to another floating type, nothing else changed. config.json goes on saying float32: it is what all
+    engines compute in."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for file in folder.glob("*.safetensors"):
+        weights = {name: value.to(getattr(torch, dtype)) for name, value in load_file(file).items()}
+        save_file(weights, file, metadata={"format": "pt"})
+
+
+def _outside(address: str) -> Path:
+    """The folder of a parent from elsewhere. Raises ParameterError, EngineError or DataError."""
+    scheme, _, where = address.partition(":")
+    if scheme == "path":
+        return Path(where)
+    from huggingface_hub import snapshot_download
+
+    from rrmlib.benchmarks.rows import reach_hub
+
+    reach_hub()
+    name, _, revision = where.partition("@")
+    return Path(snapshot_download(name, revision=revision))
+
+
+def _outside_id(address: str) -> str:
+    """Its identity, for a key: never a path, never a branch that moves."""
+    from rrmlib.engines.local import folder_id
+
+    scheme, _, where = address.partition(":")
+    if scheme == "path":
+        return folder_id(where)
+    if scheme != "hf" or "@" not in where:
+        raise ParameterError(f"from {address!r}: a parent is a model of this file, path:DIR or hf:ORG/NAME@REVISION")
+    return address
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Making
+
+
+def fresh_asked() -> bool:
+    """Whether RRM_FRESH asks to make everything from nothing (`make figures FRESH=1`)."""
+    return os.environ.get("RRM_FRESH", "") not in ("", "0")
+
+
+def world(lab: Lab, *, fresh: bool = False, log: Callable[[str], Any] = say) -> Path:
+    """The folder of the world's splits, <split>.jsonl each (comparisons as benchmark `pairs` reads them), and
+    sha256.json. Made where it is not there."""
+
+    def build(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        hashes = {}
+        for split, items in _load(WORLD)(lab.world, lab.seed).items():
+            raw = "".join(json.dumps(_row(item), ensure_ascii=True) + "\n" for item in items).encode()
+            (folder / f"{split}.jsonl").write_bytes(raw)
+            hashes[split] = {"n": len(items), "sha256": hashlib.sha256(raw).hexdigest()}
+        (folder / "sha256.json").write_text(json.dumps(hashes, indent=1) + "\n", "utf-8")
+
+    return artefact.ensure(lab.folder / "world", lab.world_key, build, force=fresh, log=log)
+
+
+def items(lab: Lab, split: str) -> list[Item]:
+    """The items of one split, read from the world's folder. Raises ParameterError for an unknown split."""
+    file = world(lab) / f"{split}.jsonl"
+    if not file.is_file():
+        there = ", ".join(sorted(path.stem for path in file.parent.glob("*.jsonl")))
+        raise ParameterError(f"{lab.file}: the world has no split {split!r}; there are: {there}")
+    return [_item(json.loads(line)) for line in file.read_text("ascii").splitlines()]
+
+
+def train(lab: Lab, name: str, *, fresh: bool = False, log: Callable[[str], Any] = say) -> Path:
+    """The model's folder, made where it is not there, after its parents.
+
+    `fresh` makes this model again even if it is there, from nothing, and takes no model that came with the library,
+    neither for it nor for its ancestors. Raises ParameterError, and what training raises.
+    """
+    for each in lab.ancestors(name):
+        _make(lab, each, fresh=fresh, force=fresh and bool(artefact.about(lab.path(each)).get("shipped")), log=log)
+    return _make(lab, name, fresh=fresh, force=fresh, log=log)
+
+
+def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str], Any]) -> Path:
+    model, ready = lab.models[name], None if fresh else shipped(lab, name)
+
+    def build(folder: Path) -> None:
+        if ready is not None:
+            log(f"{name}: came with the library (RRM_FRESH=1 or --fresh trains it)")
+            shutil.copytree(ready, folder, ignore=shutil.ignore_patterns(".key-*.json"))
+            _recast(folder, "float32")
+            return
+        log(f"{name}: {model.recipe['recipe']}{' from ' + model.parent if model.parent else ''}")
+        _set_threads(lab)
+        parent = (_outside if ":" in model.parent else lab.path)(model.parent) if model.parent else None
+        context = Context(
+            model=model,
+            seed=lab.seed,
+            world=lab.world,
+            splits=lambda: {file.stem: items(lab, file.stem) for file in sorted(world(lab).glob("*.jsonl"))},
+            parent=parent,
+            of=lab.path(model.of) if model.of else None,
+            prompt=load_prompt(model.format) if model.format else None,
+            log=log,
+        )
+        data = Data(*_load(DATA[model.data])(context))
+        _load(FIT)(
+            _load(PARSE)(dict(model.recipe)),
+            rows=data.rows,
+            valid=data.valid,
+            parent=parent,
+            out=folder,
+            seed=lab.seed,
+            reward=REWARDS[model.reward](context) if model.reward else None,
+            name=name,
+            note=" ".join(text for text in (model.note, data.note) if text),
+            log=log,
+            **({} if parent else {"tokenizer": _load(TOKENIZER)()}),
+        )
+        if name in SHIPPED:  # what is shipped is float16: rounded here too, all that grows from either is the same
+            _recast(folder, "float16")
+            _recast(folder, "float32")
+
+    note = {"name": name, "recipe": dict(model.recipe), "seed": lab.seed, "shipped": ready is not None}
+    return artefact.ensure(lab.path(name), lab.key(name), build, note=note, force=force, log=log)
+
+
+def judge(lab: Lab, name: str, *, fresh: bool = False, quiet: bool = False, log: Callable[[str], Any] = say) -> Path:
+    """Put one judge of lab.yaml to its split; texts and readings go to the profile's store, a summary to the folder
+    that is returned. What the store holds is not generated again, `fresh` or not."""
+    from rrmlib.judge import open_judge, run
+    from rrmlib.store import Store
+
+    entry = lab.judges[name] if name in lab.judges else lab._judge(name)
+    if model := lab.judge_model(name):
+        train(lab, model, log=log)
+
+    def build(folder: Path) -> None:
+        _set_threads(lab)
+        shown = items(lab, entry.split)[: entry.limit or None]
+        opened = open_judge(entry.spec)
+        try:
+            with Store(store(lab)) as texts:
+                done = run(opened, shown, texts, benchmark=lab.benchmark(entry.split), quiet=quiet)
+        finally:
+            opened.engine.close()
+        log(f"{name}: {done.summary()}")
+        folder.mkdir(parents=True)
+        summary = {
+            "judge": name,
+            "model_id": opened.engine.model_id,
+            "items": len(shown),
+            "states": Counter(str(judgment.state) for judgment in done.judgments),
+            "generated": done.generated,
+            "tokens": done.tokens,
+            "seconds": round(done.seconds, 1),
+            "warnings": done.warnings,
+        }
+        (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
+
+    return artefact.ensure(lab.folder / "judged" / name, lab.judged_key(name), build, force=fresh, log=log)
+
+
+def judged(lab: Lab, name: str) -> list[Judgment]:
+    """What a judge said, from the store. Raises ParameterError, with the command, where it was not asked yet."""
+    from rrmlib.store import Store
+
+    if not lab.judged_mark(name).is_file():
+        command = f"rrm lab judge {name} --profile {lab.profile} --seed {lab.seed}"
+        raise ParameterError(f"judge {name!r} has not judged what it is to judge now: {command}")
+    with Store(store(lab), readonly=True) as texts:
+        return texts.judgments(judge=name, benchmark=lab.benchmark(lab._judge(name).split))
+
+
+def store(lab: Lab) -> Path:
+    """The profile's trace store, one for all seeds."""
+    return lab.folder.parent / "traces.sqlite"
+
+
+def overview(lab: Lab) -> list[tuple[str, str, str, str]]:
+    """(name, recipe or model, from, state) of every model and judge; state is made, shipped, stale or missing."""
+
+    def state(mark: Path, name: str = "") -> str:
+        if mark.is_file():
+            return "shipped" if artefact.about(mark.parent).get("shipped") else "made"
+        if name and shipped(lab, name):
+            return "shipped"
+        return "stale" if mark.parent.is_dir() else "missing"
+
+    rows = [("world", "", "", state(lab.world_mark()))]
+    for name, model in lab.models.items():
+        rows.append((name, str(model.recipe["recipe"]), " ".join(model.parents), state(lab.mark(name), name)))
+    for name, entry in lab.judges.items():
+        rows.append((name, "judge", entry.spec.model, state(lab.judged_mark(name))))
+    return rows
+
+
+def _set_threads(lab: Lab) -> None:
+    import torch
+
+    torch.set_num_threads(lab.threads)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The world's files
+
+
+def _row(item: Item) -> dict[str, Any]:
+    """As benchmark `pairs` reads it; a candidate set has responses and truth instead of first, second and label."""
+    alone = len(item.query) == 1 and item.query[0].role == "user"
+    query = item.query[0].content if alone else [{"role": m.role, "content": m.content} for m in item.query]
+    head = {"id": item.id, "query": query}
+    tail = {"subset": item.subset, "difficulty": item.difficulty, "cluster": item.cluster}
+    if isinstance(item, Comparison):
+        return {**head, "first": item.first, "second": item.second, "label": item.label, **tail}
+    return {**head, "responses": list(item.responses), "truth": item.truth and list(item.truth), **tail}
+
+
+def _item(row: dict[str, Any]) -> Item:
+    query = row.pop("query")
+    turns = [{"role": "user", "content": query}] if isinstance(query, str) else query
+    messages = tuple(Message(turn["role"], turn["content"]) for turn in turns)
+    if "responses" not in row:
+        return Comparison(query=messages, **row)
+    responses, truth = tuple(row.pop("responses")), row.pop("truth")
+    return CandidateSet(query=messages, responses=responses, truth=truth and tuple(truth), **row)

@@ -1,0 +1,331 @@
+"""The lab makes each model once, from what lab.yaml says, and lets its judges judge; here with a fake world and fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rrmlib import artefact, lab, params
+from rrmlib.__main__ import main
+from rrmlib.comparison import CandidateSet, Comparison, Message, ask
+from rrmlib.judge import open_engine
+from rrmlib.params import JudgeSpec, ParameterError, lab_address, lab_folder
+from rrmlib.run import inputs
+from rrmlib.store import Store
+from rrmlib.tiny import build
+
+ROOT = Path(__file__).parents[1]
+SFT = {"recipe": "sft", "from": "base-s", "data": "toy", "steps": 1, "batch": 2, "learning_rate": 0.1}
+STATED = {
+    "world": {"n": 3},
+    "models": {
+        "tuned": SFT,
+        "base-s": {"recipe": "pretrain", "data": "toy", "steps": 1, "batch": 2, "learning_rate": 0.1},
+        "meta": {**SFT, "recipe": "meta", "from": "base-s", "of": "tuned", "data": {"name": "toy", "share": 0.5}},
+        "rrm": {
+            **{"recipe": "grpo", "from": "tuned", "format": "rrm_compact", "data": "toy", "reward": "verdict"},
+            **{"steps": 1, "prompts": 2, "samples": 2, "max_tokens": 4, "learning_rate": 0.1},
+        },
+    },
+    "judges": [{"name": "tuned", "model": "lab:tuned", "format": "direct_compact", "max_tokens": 3}],
+}
+
+
+class Fakes:
+    """A world of n comparisons, and a `fit` that copies a tiny model and remembers what it was asked."""
+
+    def __init__(self, folder: Path):
+        self.asked: list[dict] = []
+        self.model = build(folder / "tiny", "test")
+        self.fail: BaseException | None = None
+
+    def splits(self, settings, seed):
+        rows = [Comparison(id=f"q{i}", query=ask(f"{i} + {seed} = ?"), first="a", second="b") for i in range(4)]
+        more = CandidateSet(id="c", query=(Message("system", "s"), *ask("?")), responses=("x", "y"), truth=(1.0, 0.0))
+        return {"train": [r for r in rows[:2]], "test": rows[: settings["n"]], "candidates": [more]}
+
+    def data(self, context):
+        self.context = context
+        return [{"prompt": item.id, "completion": "x"} for item in context.items["train"]], []
+
+    def fit(self, recipe, *, out, **given):
+        self.asked.append({"recipe": recipe, **given})
+        work = out.with_name(f"{out.name}.work")
+        work.mkdir(exist_ok=True)
+        if self.fail:
+            out.mkdir()
+            raise self.fail
+        shutil.copytree(self.model, out)
+        work.rmdir()
+        return out
+
+
+@pytest.fixture
+def fakes(tmp_path, monkeypatch) -> Fakes:
+    found = Fakes(tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "params" / "p").mkdir(parents=True)
+    (tmp_path / "params" / "p" / "profile.yaml").write_text("threads: 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lab, "WORLD", found.splits)
+    monkeypatch.setattr(lab, "FIT", found.fit)
+    monkeypatch.setattr(lab, "TOKENIZER", lambda: "a tokenizer")
+    monkeypatch.setitem(lab.DATA, "toy", found.data)
+    monkeypatch.setitem(params.SHIPPED, "base-s", tmp_path / "library" / "base-s")
+    monkeypatch.delenv("RRM_FRESH", raising=False)
+    write(STATED)
+    return found
+
+
+def write(stated: dict) -> None:
+    Path("params/p/lab.yaml").write_text(yaml.safe_dump(stated, sort_keys=False))
+
+
+def changed(name: str, **values: object) -> lab.Lab:
+    write(STATED | {"models": STATED["models"] | {name: STATED["models"][name] | values}})
+    return lab.load("p")
+
+
+def test_a_model_is_made_once_after_its_parents(fakes):
+    there = lab.load("p", seed=3)
+    folder = lab.train(there, "rrm")
+    assert folder == Path.cwd() / "runs/p/seed3/models/rrm"
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned", "rrm"]
+    base, tuned, rrm = fakes.asked
+    assert base["parent"] is None
+    assert base["tokenizer"] == "a tokenizer"
+    assert tuned["parent"] == there.path("base-s")
+    assert rrm["seed"] == 3
+    assert [o.reward for o in rrm["reward"]([{"label": "first"}], ["\\boxed{Assistant 1}"], ["stop"])] == [1.0]
+    assert there.mark("rrm").is_file()
+    lab.train(lab.load("p", seed=3), "rrm", log=pytest.fail)
+    assert len(fakes.asked) == 3
+
+
+def test_what_a_data_function_is_told(fakes):
+    there = lab.load("p")
+    lab.train(there, "meta")
+    told = fakes.context
+    assert told.of == there.path("tuned")
+    assert told.options == {"share": 0.5}
+    assert told.world == {"n": 3}
+    assert [item.id for item in told.items["test"]] == ["q0", "q1", "q2"]
+    assert fakes.asked[-1]["rows"] == [{"prompt": "q0", "completion": "x"}, {"prompt": "q1", "completion": "x"}]
+
+
+def test_the_key_is_what_a_model_is_made_from_and_nothing_else(fakes):
+    before = lab.load("p")
+    after = changed("tuned", steps=2)
+    assert after.key("base-s") == before.key("base-s")
+    assert {name: after.key(name) != before.key(name) for name in ("tuned", "rrm", "meta")} == dict.fromkeys(
+        ("tuned", "rrm", "meta"), True
+    )
+    assert changed("tuned", note="for the card").key("rrm") == before.key("rrm")
+    assert changed("rrm", reward="random").key("rrm") != before.key("rrm")
+    assert changed("rrm", format="direct_compact").key("rrm") != before.key("rrm")
+    assert changed("meta", data={"name": "toy", "share": 0.6}).key("meta") != before.key("meta")
+    assert lab.load("p", seed=1).key("base-s") != before.key("base-s")
+    write(STATED | {"world": {"n": 2}})
+    assert lab.load("p").key("base-s") != before.key("base-s")
+
+
+def test_a_failed_training_leaves_the_old_model_and_its_checkpoints(fakes):
+    lab.train(lab.load("p"), "tuned")
+    there = changed("tuned", steps=2)
+    old = sorted(path.name for path in there.path("tuned").iterdir())
+    fakes.fail = RuntimeError("loss is NaN at step 1")
+    with pytest.raises(RuntimeError, match="NaN"):
+        lab.train(there, "tuned")
+    assert sorted(path.name for path in there.path("tuned").iterdir()) == old
+    assert not there.mark("tuned").is_file()
+    hidden = [path.name for path in there.path("tuned").parent.glob(".*")]
+    assert hidden == [f".tuned.{there.key('tuned')[:16]}.part.work"]
+    fakes.fail = None
+    lab.train(there, "tuned")
+    assert there.mark("tuned").is_file()
+    assert not list(there.path("tuned").parent.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("models", "says"),
+    [
+        ({"tuned": SFT}, r"lab\.yaml: model 'tuned' is made from 'base-s', which is not there"),
+        ({"a": {**SFT, "from": "b"}, "b": {**SFT, "from": "a"}}, r"lab\.yaml: models are made from each other: "),
+        ({"a": {**SFT, "stpes": 1}}, r"lab\.yaml: model 'a': .*stpes"),
+        ({"a": {**SFT, "data": "tyo"}}, r"lab\.yaml: model 'a': data: unknown 'tyo'; known: text, "),
+        ({"a": {**SFT, "format": "rmr"}}, r"lab\.yaml: model 'a': unknown prompt 'rmr'"),
+        ({"a": {**SFT, "reward": "verdict"}}, r"lab\.yaml: model 'a': recipe sft takes no 'reward'"),
+        ({"a": {**SFT, "recipe": "stf"}}, r"lab\.yaml: model 'a': .*'stf'"),
+        ({"a": {"recipe": "sft"}}, r"lab\.yaml: model 'a': "),
+        ({"a": 3}, r"lab\.yaml: model 'a': expected a mapping"),
+        ({"../a": SFT}, r"lab\.yaml: model '\.\./a': a model's name"),
+        ({"a": {key: value for key, value in SFT.items() if key != "from"}}, r"model 'a': recipe sft needs 'from'"),
+        ({"a": {key: value for key, value in SFT.items() if key != "data"}}, r"model 'a': recipe sft needs 'data'"),
+    ],
+)
+def test_a_wrong_model_is_named_in_one_line(fakes, models, says):
+    write({"models": models})
+    with pytest.raises(ParameterError, match=says) as e:
+        lab.load("p")
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        ({"name": "x", "model": "lab:none"}, "no model 'none'; there are: tuned"),
+        ({"name": "x y", "model": "lab:tuned"}, "a lab judge's name"),
+        ({"name": "x", "model": "lab:tuned@q/0"}, "of another profile"),
+        ({"name": "x", "model": "lab:tuned", "limit": "all"}, "limit a whole number"),
+        ({"name": "x", "model": "lab:"}, "expected lab:NAME"),
+    ],
+)
+def test_a_wrong_judge_is_named_too(fakes, judge, says):
+    write(STATED | {"judges": [judge]})
+    with pytest.raises(ParameterError, match=says):
+        lab.load("p")
+
+
+def test_unknown_names_and_profiles(fakes, capsys):
+    with pytest.raises(ParameterError, match=r"no model 'x'; there are: tuned, base-s"):
+        lab.train(lab.load("p"), "x")
+    with pytest.raises(ParameterError, match="profile 'q' has no lab"):
+        lab.load("q")
+    write({"modles": {}})
+    with pytest.raises(ParameterError, match=r"lab\.yaml: unknown key 'modles'; known: world, models, judges"):
+        lab.load("p")
+
+
+def test_a_judge_is_put_to_the_test_split_and_reads_from_the_store_again(fakes):
+    there = lab.load("p")
+    lines: list[str] = []
+    folder = lab.judge(there, "tuned", quiet=True, log=lines.append)
+    assert lines[-1].startswith("tuned: 6 judgments: 6 model calls")
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned"], "its model first"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["items"] == 3
+    judgments = lab.judged(there, "tuned")
+    assert len(judgments) == 6
+    with Store(lab.store(there), readonly=True) as store:
+        assert store.judgments(benchmark="lab-test-seed0") == judgments
+    lab.judge(there, "tuned", fresh=True, quiet=True, log=lines.append)
+    assert "0 model calls, 6 from the store" in lines[-1]
+    again = changed("tuned", steps=2)
+    with pytest.raises(ParameterError, match="rrm lab judge tuned --profile p --seed 0"):
+        lab.judged(again, "tuned")
+
+
+def test_the_worlds_files_are_what_benchmark_pairs_reads(fakes):
+    from rrmlib.benchmarks import benchmark
+
+    there = lab.load("p")
+    folder = lab.world(there)
+    splits = fakes.splits(there.world, 0)
+    assert lab.items(there, "candidates") == splits["candidates"]
+    assert lab.items(there, "test") == splits["test"]
+    hashes = json.loads((folder / "sha256.json").read_text())
+    assert {name: of["n"] for name, of in hashes.items()} == {"train": 2, "test": 3, "candidates": 1}
+    with pytest.raises(ParameterError, match="no split 'tset'; there are: candidates, test, train"):
+        lab.items(there, "tset")
+    labelled = [json.loads(line) | {"label": "first"} for line in (folder / "test.jsonl").read_text().splitlines()]
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled))
+    assert [item.id for item in benchmark("pairs").load("own.jsonl").items] == ["q0", "q1", "q2"]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_what_ships_is_taken_while_its_key_matches_and_is_the_same_as_trained(fakes):
+    there = lab.load("p")
+    with pytest.raises(ParameterError, match="rrm lab train"):
+        lab.ship(there, "base-s")
+    trained = weights(lab.train(there, "base-s"))
+    folder = lab.ship(there, "base-s")
+    assert len(weights(folder)) < 0.6 * len(trained)
+    shutil.rmtree("runs")
+    lab.train(there, "tuned")
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned"], "the base was copied"
+    assert weights(there.path("base-s")) == trained
+    assert dict((name, state) for name, *_, state in lab.overview(there))["base-s"] == "shipped"
+
+    other = changed("base-s", steps=2)
+    lab.train(other, "base-s")
+    assert fakes.asked[-1]["name"] == "base-s"
+    assert fakes.asked[-1]["recipe"].steps == 2
+
+
+def test_fresh_takes_nothing_that_shipped_and_makes_what_is_named_again(fakes):
+    there = lab.load("p")
+    lab.train(there, "base-s")
+    lab.ship(there, "base-s")
+    shutil.rmtree("runs")
+    lab.train(there, "tuned")
+    fakes.asked.clear()
+    lab.train(there, "tuned", fresh=True)
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned"]
+    lab.train(there, "tuned", fresh=True)
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned", "tuned"], "the base is trained by now"
+
+
+def test_lab_addresses(fakes, tmp_path, monkeypatch):
+    assert lab_address("lab:rrm-s") == "lab:rrm-s@laptop/0"
+    assert lab_address("lab:rrm-s", "p", 2) == "lab:rrm-s@p/2"
+    assert lab_address("lab:rrm-s@q/1", "p", 2) == "lab:rrm-s@q/1"
+    assert lab_address("lab:rrm-s@q", "p", 2) == "lab:rrm-s@q/0"
+    assert lab_address("path:x", "p", 2) == "path:x"
+    for wrong in ("lab:", "lab:a/b", "lab:../a", "lab:a@", "lab:a@q/x", "lab:a@../q/1"):
+        with pytest.raises(ParameterError, match="expected lab:NAME"):
+            lab_address(wrong)
+    with pytest.raises(
+        ParameterError, match=r"'lab:rrm@p/1' is not trained yet; rrm lab train rrm --profile p --seed 1"
+    ):
+        lab_folder("lab:rrm@p/1")
+    there = lab.load("p")
+    lab.train(there, "base-s")
+    assert lab_folder("lab:base-s@p") == there.path("base-s")
+    spec = JudgeSpec.parse({"name": "b", "engine": "qwen2", "model": "lab:base-s@p"})
+    engine = open_engine(spec)
+    engine.close()
+
+    lab.ship(there, "base-s")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr("rrmlib.params.root", lambda: artefact.root(Path("/")))
+    assert lab_folder("lab:base-s") == tmp_path / "library" / "base-s", "an installed package has the shipped one"
+    open_engine(JudgeSpec.parse({"name": "b", "engine": "qwen2", "model": "lab:base-s"})).close()
+    with pytest.raises(ParameterError, match="not trained yet; in the checkout: rrm lab train rrm-s --profile laptop"):
+        lab_folder("lab:rrm-s")
+
+
+def test_a_lab_model_is_an_input_by_its_key_before_and_after_training(fakes):
+    values = {"judges": [{"name": "t", "engine": "qwen2", "model": "lab:tuned@p/0"}]}
+    there = lab.load("p")
+    before = inputs(values)
+    assert before == [there.mark("tuned").relative_to(Path.cwd())]
+    lab.train(there, "tuned")
+    assert inputs(values) == before
+    assert before[0].is_file()
+    assert inputs({"judges": [{"name": "t", "engine": "qwen2", "model": "lab:tuned@p/1"}]}) != before
+
+
+def test_command_line(fakes, capsys):
+    assert main(["lab", "list", "--profile", "p"]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()][1:] == ["missing"] * 6
+    assert main(["lab", "train", "tuned", "--profile", "p"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{Path.cwd() / 'runs/p/seed0/models/tuned'}\n"
+    assert "base-s: pretrain\ntuned: sft from base-s\n" in err
+    assert main(["lab", "judge", "tuned", "--profile", "p"]) == 0
+    assert main(["lab", "list", "--profile", "p"]) == 0
+    states = {line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines()}
+    assert states["rrm"] == "missing"
+    assert states["base-s"] == states["world"] == states["tuned"] == "made"
+    assert main(["lab", "train", "--profile", "p"]) == 1
+    assert "which? tuned, base-s, meta, rrm" in capsys.readouterr().err
+    assert main(["lab", "train", "nobody", "--profile", "p"]) == 1
+    assert "no model 'nobody'" in capsys.readouterr().err
