@@ -1,0 +1,413 @@
+"""What each model of the lab is trained on: functions from a `lab.Context` to training rows.
+
+Rows are rendered with the chat template of the model that is trained, through the same prompts, engines and parsers as
+at evaluation. `splits` makes the comparisons: valid and test are FROZEN (the same for every seed, profile and
+machine; their hashes are in `frozen.json` and are checked), training pairs are drawn per seed. Sampling from a parent
+(rejective fine-tuning, the meta RM, the model's own right judgments) goes through an engine, so a 7B model is used
+alike.
+
+Left out: training (`train/`), the oracles themselves (`oracle.py`).
+
+    pairs(context)      # Data(rows=[{"chosen": "...", "rejected": "..."}, ...], valid=[...])
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rrmlib.comparison import CandidateSet, Comparison, Item, Message, Order, placement
+from rrmlib.engines.base import Completion, Request, Sampling, sample_seed
+from rrmlib.engines.local import open_chat
+from rrmlib.judgment import Reading, Scores
+from rrmlib.parse import parse
+from rrmlib.prompt import Prompt
+from rrmlib.world import text as world_text
+from rrmlib.world.oracle import first_oracle, second_oracle, shown_label
+from rrmlib.world.pairs import SECTION, build, candidate_sets, digest
+from rrmlib.world.problem import stream
+
+if TYPE_CHECKING:
+    from rrmlib.lab import Context, Data
+
+HERE = Path(__file__).parent
+FROZEN_SEED = 0
+REASONING = {"chain-answer": 260, "chain-worked": 260, "program-answer": 260, "program-worked": 260}
+TEST = {**REASONING, "chat": 320, "chat-hard": 320, "safety": 320, "counter-answer": 120, "counter-worked": 120}
+# Shares of the sections in what is trained on; the unseen family is in none.
+MIX = {
+    "chain-answer": 0.15,
+    "chain-worked": 0.15,
+    "program-answer": 0.15,
+    "program-worked": 0.15,
+    "chat": 0.15,
+    "chat-hard": 0.12,
+    "safety": 0.13,
+}
+SIZES = {"rl": 3000, "sft": 1500, "meta": 800}  # comparisons to train on, unless lab.yaml says otherwise
+LISTS = {"rl": 600, "sft": 300, "test": 240}  # lists of three (to train) or four responses
+
+
+@lru_cache(maxsize=1)
+def policy_answers() -> dict[str, list[tuple[str, str, str]]]:
+    """split -> (query, right, wrong) of the policy model, as frozen with the world (`measure/freeze_world.py`)."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    path = HERE / "policy_answers.jsonl.gz"
+    if path.is_file():
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            for line in file:
+                split, query, right, wrong = json.loads(line)
+                found.setdefault(split, []).append((query, right, wrong))
+    return found
+
+
+def frozen(split: str) -> list[Comparison]:
+    """The valid or test comparisons. Raises RuntimeError where they are not the frozen ones."""
+    sizes = TEST if split == "test" else {name: n // 4 for name, n in TEST.items()}
+    items = build(split, sizes, FROZEN_SEED, policy=policy_answers().get(split, ()))
+    stated = json.loads((HERE / "frozen.json").read_text("ascii"))
+    if digest(items) != stated[split]:
+        raise RuntimeError(f"the {split} split is not the frozen one ({digest(items)[:12]}, not {stated[split][:12]})")
+    return items
+
+
+def splits(settings: Mapping[str, Any], seed: int) -> dict[str, list[Item]]:
+    """The lab's world. `settings`: noise (share of flipped labels in rl and sft), and sizes of rl, sft, meta."""
+    known = {"noise", *SIZES}
+    if unknown := sorted(set(settings) - known):
+        raise ValueError(f"world: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    out: dict[str, list[Item]] = {"valid": [*frozen("valid")], "test": [*frozen("test")]}
+    for split, usual in SIZES.items():
+        n = int(settings.get(split, usual))
+        sizes = {subset: max(2, round(n * share)) for subset, share in MIX.items()}
+        noise = float(settings.get("noise", 0.0)) if split != "meta" else 0.0
+        answers = stream("policy order", split, seed).sample(
+            policy_answers().get(split, []), len(policy_answers().get(split, []))
+        )
+        out[split] = [*build(split, sizes, seed, policy=answers, noise=noise)]
+    for split, n in LISTS.items():
+        out[f"{split}-lists"] = [
+            *candidate_sets(split, n, FROZEN_SEED if split == "test" else seed, size=4 if split == "test" else 3)
+        ]
+    return out
+
+
+# --- Rows ------------------------------------------------------------------------------------------------------------
+
+
+class _Renderer:
+    """Prompts through the chat template of the model that is trained."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.tokenizer = world_text.tokenizer() if folder is None else open_chat(folder)[0].tokenizer
+
+    def prompt(self, messages: Sequence[Message], **args: Any) -> str:
+        return self._render(messages, add_generation_prompt=True, **args)
+
+    def conversation(self, query: Sequence[Message], response: str) -> str:
+        return self._render([*query, Message("assistant", response)])
+
+    def _render(self, messages: Sequence[Message], **args: Any) -> str:
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **args))
+
+
+def _data(rows: Sequence[Mapping[str, Any]], valid: Sequence[Mapping[str, Any]] = (), note: str = "") -> Data:
+    from rrmlib.lab import Data
+
+    return Data(rows, valid, note)
+
+
+def text(c: Context) -> Data:
+    """Pretraining documents, `documents` of them (options)."""
+    render = _Renderer(None)
+    n = int(c.options.get("documents", 60_000))
+
+    def rows(n: int, seed: int) -> list[dict[str, str]]:
+        pairs = world_text.documents(n, seed)
+        return [{"prompt": render.prompt((Message("user", a),)), "completion": b} for a, b in pairs]
+
+    return _data(rows(n, c.seed), rows(500, c.seed + 10_000), f"{n} documents of the world's text, split text.")
+
+
+def solutions(c: Context) -> Data:
+    """What the policy model learns: queries and right responses, nothing about judging."""
+    render = _Renderer(None)
+    rows = [
+        {"prompt": render.prompt((Message("user", a),)), "completion": b}
+        for a, b in world_text.solutions(int(c.options.get("documents", 20_000)), c.seed)
+    ]
+    return _data(rows, (), "Queries and right responses of split policy.")
+
+
+def _pairs_of(c: Context, split: str) -> list[Comparison]:
+    found = [item for item in c.items[split] if isinstance(item, Comparison) and SECTION[item.subset] != "unseen"]
+    if not found:
+        raise ValueError(f"split {split} has no comparisons")
+    for item in found:
+        if item.label not in ("first", "second"):
+            raise ValueError(f"comparison {item.id!r} has no label")
+    return found
+
+
+def rl(c: Context) -> Data:
+    """Prompts of split rl with what the verdict is checked against, in both orders; no judgment is shown.
+
+    A pair format gives rows with `label`, a list format rows with `truth` (and lists of three beside pairs). Option
+    `thinking: false` closes the thinking in the prompt (the direct judge).
+    """
+    assert c.prompt is not None
+    render = _Renderer(c.parent)
+    args = {"thinking": c.options["thinking"]} if "thinking" in c.options else {}
+    rows: list[dict[str, Any]] = []
+    items: list[Item] = [*_pairs_of(c, "rl")]
+    if c.prompt.kind == "list":
+        items += c.items.get("rl-lists", ())
+    stream("rl", c.seed).shuffle(items)
+    for item in items:
+        order = placement(item, c.seed)
+        for shown in (order, order.flipped):
+            row = {"prompt": render.prompt(c.prompt.messages(item, shown), **args), "group": item.id, "id": item.id}
+            if c.prompt.kind == "list":
+                rows.append({**row, "truth": [_truth(item)[i] for i in shown.shown]})
+            else:
+                assert isinstance(item, Comparison)
+                rows.append({**row, "label": shown_label(item, shown)})
+    return _data(rows, (), f"{len(items)} items of split rl in both orders; reward on the verdict only.")
+
+
+def _truth(item: Item) -> tuple[float, ...]:
+    """Grade of each response in item order."""
+    if isinstance(item, CandidateSet):
+        assert item.truth is not None
+        return item.truth
+    return (1.0, 0.0) if item.label == "first" else (0.0, 1.0)
+
+
+def verdicts(c: Context) -> Data:
+    """The bare verdict of every comparison of `split` (default rl, the pairs that RL sees), in both orders."""
+    assert c.prompt is not None
+    render, split = _Renderer(c.parent), str(c.options.get("split", "rl"))
+
+    def rows(split: str) -> list[dict[str, str]]:
+        assert c.prompt is not None
+        return [
+            {
+                "prompt": render.prompt(c.prompt.messages(item, order)),
+                "completion": bare_verdict(c.prompt.parser, shown_label(item, order) == "first"),
+            }
+            for item in _pairs_of(c, split)
+            for order in (Order.AB, Order.BA)
+        ]
+
+    return _data(rows(split), rows("valid"), f"The bare verdicts of split {split}, in both orders.")
+
+
+def bare_verdict(parser: str, first: bool) -> str:
+    """A verdict without a reason, in the words of a format."""
+    letter = "A" if first else "B"
+    return {
+        "direct": f"[[{letter}]]",
+        "rm_r1": f"<answer>[[{letter}]]</answer>",
+        "rrm": f"\\boxed{{Assistant {1 if first else 2}}}",
+    }[parser]
+
+
+def pairs(c: Context) -> Data:
+    """Better and worse conversation of every comparison of split rl: what a Bradley-Terry model learns from."""
+    render = _Renderer(c.parent)
+
+    def rows(split: str) -> list[dict[str, str]]:
+        return [
+            {
+                "chosen": render.conversation(item.query, item.first if item.label == "first" else item.second),
+                "rejected": render.conversation(item.query, item.second if item.label == "first" else item.first),
+            }
+            for item in _pairs_of(c, split)
+        ]
+
+    return _data(rows("rl"), rows("valid"), "The comparisons of split rl.")
+
+
+def distilled(c: Context) -> Data:
+    """RM-R1's cold start (2505.02387, section 3.2): first oracle, correction of the wrong by the second, on split sft.
+
+    Option `n` takes the first n items. `filter`: "corrected" (wrong traces are rewritten, as published), "dropped"
+    (wrong traces are left out) or "random" (the control: as many of the first oracle's traces as "dropped" keeps,
+    right or wrong, by chance).
+    """
+    assert c.prompt is not None
+    render, style = _Renderer(c.parent), _style(c.prompt)
+    way = str(c.options.get("filter", "corrected"))
+    if way not in ("corrected", "dropped", "random"):
+        raise ValueError(f"filter {way!r}: corrected, dropped or random")
+    items = _pairs_of(c, "sft")[: int(c.options.get("n", 10**9))]
+    rows, wrong = [], []
+    for number, item in enumerate(items):
+        order = (Order.AB, Order.BA)[number % 2]  # A and B alternate, as in the official code
+        said = first_oracle(item, order, style, c.seed)
+        if not _right(c.prompt, said, item, order):
+            wrong.append(number)
+            said = second_oracle(item, order, style, c.seed, said) if way == "corrected" else said
+        rows.append({"prompt": render.prompt(c.prompt.messages(item, order)), "completion": said})
+    if way != "corrected":
+        kept = sorted(set(range(len(items))) - set(wrong))
+        if way == "random":
+            kept = sorted(stream("random control", c.seed).sample(range(len(items)), len(kept)))
+        rows = [rows[i] for i in kept]
+    share = len(wrong) / len(items)
+    note = f"{len(items)} traces of the first oracle, {len(wrong)} wrong ({share:.0%}); {way}: {len(rows)} used."
+    c.log(f"distilled: {note}")
+    return _data(rows, (), note)
+
+
+def _style(prompt: Prompt) -> str:
+    return prompt.name.removesuffix("_compact")
+
+
+def _reading(prompt: Prompt, said: str, finish: str, n: int) -> Reading:
+    return parse(prompt.parser, said, finish, opens_think=prompt.opens_think, n=n)
+
+
+def _right(prompt: Prompt, said: str, item: Item, order: Order, finish: str = "stop") -> bool:
+    """Whether a judgment is right: the label's verdict, or the best response scored strictly highest."""
+    reading = _reading(prompt, said, finish, len(order))
+    truth = [_truth(item)[i] for i in order.shown]
+    if prompt.kind == "list":
+        if not isinstance(reading.value, Scores) or reading.value.partial:
+            return False
+        return reading.value.top == (truth.index(max(truth)),)
+    return reading.verdict is not None and reading.verdict.choice == ("first" if truth[0] > truth[1] else "second")
+
+
+# --- Sampling from a model -------------------------------------------------------------------------------------------
+
+
+def sampled(
+    folder: Path,
+    prompt: Prompt,
+    tasks: Sequence[tuple[Item, Order, str]],
+    *,
+    samples: int,
+    seed: int,
+    max_tokens: int = 200,
+    temperature: float = 1.0,
+    engine: Callable[[Path], Any] | None = None,
+) -> Iterator[tuple[int, int, Request, Completion]]:
+    """(task, sample, request, completion) of `samples` draws per task (item, order, text added to the prompt)."""
+    if engine is None:
+        from rrmlib.engines.qwen2 import Qwen2Engine
+
+        engine = Qwen2Engine
+    requests, places = [], []
+    for number, (item, order, added) in enumerate(tasks):
+        messages = prompt.messages(item, order)
+        if added:
+            messages = (*messages[:-1], Message(messages[-1].role, messages[-1].content + added))
+        for sample in range(samples):
+            request = Request(messages=messages, sampling=Sampling(max_tokens, temperature))
+            drawn = sample_seed(seed, request.prompt_hash, sample)
+            requests.append(Request(messages=messages, sampling=request.sampling, seed=drawn))
+            places.append((number, sample))
+    opened = engine(folder)
+    try:
+        done: dict[int, Completion] = {}
+        for batch in opened.generate(requests):
+            done.update(batch)
+    finally:
+        opened.close()
+    for index, (number, sample) in enumerate(places):
+        yield number, sample, requests[index], done[index]
+
+
+def rft(c: Context) -> Data:
+    """Rejective fine-tuning (2504.02495, section 3.1), on split sft from the parent itself.
+
+    `samples` (3) judgments an item; wrong ones are dropped, and items whose judgments are all right (too easy).
+    `hinted` adds one judgment made with the best response named in the prompt, dropped only if wrong; the hint itself
+    is not in the training rows. `reject: false` keeps all (the control).
+    """
+    assert c.prompt is not None
+    assert c.parent is not None
+    render = _Renderer(c.parent)
+    items: list[Item] = [*_pairs_of(c, "sft"), *c.items.get("sft-lists", ())]
+    stream("rft", c.seed).shuffle(items)
+    items = items[: int(c.options.get("n", 10**9))]
+    tasks = [(item, placement(item, c.seed), "") for item in items]
+    k, reject = int(c.options.get("samples", 3)), bool(c.options.get("reject", True))
+    said: list[list[tuple[str, bool]]] = [[] for _ in items]
+    if c.options.get("plain", True):
+        for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=k, seed=c.seed):
+            item, order, _ = tasks[number]
+            said[number].append((done.text, _right(c.prompt, done.text, item, order, done.finish)))
+    rows: list[dict[str, str]] = []
+    count: Counter[str] = Counter()
+
+    def keep(number: int, completion: str) -> None:
+        item, order, _ = tasks[number]
+        rows.append({"prompt": render.prompt(c.prompt.messages(item, order)), "completion": completion})  # type: ignore[union-attr]
+
+    for number, judgments in enumerate(said):
+        easy = reject and judgments and all(right for _, right in judgments)
+        count["too easy"] += bool(easy)
+        for completion, right in judgments:
+            count["sampled"] += 1
+            if not reject or (right and not easy):
+                keep(number, completion)
+    if c.options.get("hinted", True):
+        hinted = []
+        for item, order, _ in tasks:
+            truth = [_truth(item)[i] for i in order.shown]
+            hinted.append((item, order, world_text.hint(truth.index(max(truth)) + 1)))
+        for number, _, _, done in sampled(c.parent, c.prompt, hinted, samples=1, seed=c.seed + 1):
+            item, order, _ = tasks[number]
+            count["hinted"] += 1
+            if _right(c.prompt, done.text, item, order, done.finish):
+                count["hinted kept"] += 1
+                keep(number, done.text)
+    note = f"{len(items)} items; " + ", ".join(f"{n} {what}" for what, n in count.items()) + f"; {len(rows)} rows."
+    c.log(f"rft: {note}")
+    return _data(rows, (), note)
+
+
+def own_right(c: Context) -> Data:
+    """The control for RL: the parent's own right judgments on split rl, `n` of them, as SFT data."""
+    assert c.prompt is not None
+    assert c.parent is not None
+    render, wanted = _Renderer(c.parent), int(c.options.get("n", 1500))
+    tasks = [(item, order, "") for item in _pairs_of(c, "rl") for order in (Order.AB, Order.BA)]
+    rows = []
+    for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=1, seed=c.seed):
+        item, order, _ = tasks[number]
+        if _right(c.prompt, done.text, item, order, done.finish):
+            rows.append({"prompt": render.prompt(c.prompt.messages(item, order)), "completion": done.text})
+    rows = stream("own right", c.seed).sample(rows, min(wanted, len(rows)))
+    return _data(rows, (), f"{len(rows)} right judgments of the parent itself.")
+
+
+def meta(c: Context) -> Data:
+    """Judgments of model `of` on split meta, labelled right or wrong (2504.02495, section 3.3 and eq. 10).
+
+    The text is the judge's whole conversation: prompt, then the judgment as the assistant's turn.
+    """
+    assert c.prompt is not None
+    assert c.of is not None
+    render, k = _Renderer(c.of), int(c.options.get("samples", 6))
+    items = _pairs_of(c, "meta")
+    tasks = [(item, order, "") for item in items for order in (placement(item, c.seed),)]
+    rows: list[list[dict[str, Any]]] = [[] for _ in items]
+    for number, _, request, done in sampled(c.of, c.prompt, tasks, samples=k, seed=c.seed):
+        item, order, _ = tasks[number]
+        right = _right(c.prompt, done.text, item, order, done.finish)
+        rows[number].append(
+            {"text": render.conversation(request.messages, done.text), "label": int(right), "item": item.id}
+        )
+    cut = len(rows) * 9 // 10
+    train, valid = ([row for each in part for row in each] for part in (rows[:cut], rows[cut:]))
+    share = sum(row["label"] for row in train) / max(1, len(train))
+    return _data(train, valid, f"{len(train)} judgments of {len(items)} items of split meta, {share:.0%} right.")

@@ -1,0 +1,104 @@
+"""Leak checks: can a pair be judged without its query, or from its surface alone?
+
+Three judges that must not do better than chance on sections that do not mean to tempt: the longer response, a bag of
+words of the responses, and a trained classifier that reads both responses, but no query, as character n-grams up to
+five. All are trained on pairs of one split and tested on pairs of another. A section leaks where the accuracy is more
+than `TOLERANCE` from one half.
+
+Left out: judges that read the query (that is what the baselines are).
+
+    table = leaks(build("rl", ...), build("test", ...))      # [{"probe": "length", "section": "chat", "accuracy": ...}]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from zlib import crc32
+
+import numpy as np
+
+from rrmlib.comparison import Comparison
+from rrmlib.stats import clustered_mean
+from rrmlib.world.pairs import SECTION
+
+TOLERANCE = 0.03
+_BUCKETS = 4096
+
+
+def length_reading(comparison: Comparison) -> float:
+    """1 where the first response is longer (in words, then characters), 0 where the second is, else one half."""
+    a, b = ((len(text.split()), len(text)) for text in comparison.responses)
+    return 0.5 if a == b else float(a > b)
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+def ngrams(text: str) -> list[str]:
+    """Character n-grams of one to five, with marks of beginning and end: what a small trained reader could use."""
+    marked = f"^{text}$"
+    return [marked[i : i + n] for n in range(1, 6) for i in range(len(marked) - n + 1)]
+
+
+def fit_probe(pairs: Sequence[Comparison], features: Callable[[str], list[str]]) -> np.ndarray:
+    """Weights of a Bradley-Terry logistic regression on hashed features of the responses; ridge 1e-2 per pair."""
+    from scipy.optimize import minimize
+
+    x = np.stack([_vector(c, features) for c in pairs])
+    y = np.array([1.0 if c.label == "first" else -1.0 for c in pairs])
+
+    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = y * (x @ w)
+        slope = -y / (1 + np.exp(np.clip(margin, -50, 50)))
+        return float(np.logaddexp(0, -margin).mean() + 0.005 * w @ w), x.T @ slope / len(y) + 0.01 * w
+
+    return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+
+
+def _vector(comparison: Comparison, features: Callable[[str], list[str]]) -> np.ndarray:
+    out = np.zeros(_BUCKETS)
+    for sign, text in zip((1.0, -1.0), comparison.responses):
+        for feature in features(text):
+            out[crc32(feature.encode()) % _BUCKETS] += sign
+    return out
+
+
+def probe_reading(weights: np.ndarray, comparison: Comparison, features: Callable[[str], list[str]]) -> float:
+    score = float(_vector(comparison, features) @ weights)
+    return 0.5 if abs(score) < 1e-9 else float(score > 0)
+
+
+def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[str, object]]:
+    """One row per probe and section: accuracy with its clustered 95 % interval, n, and whether the section tempts.
+
+    A probe is trained on the pairs of the same section, so that nothing hides in a mixture.
+    """
+    rows: list[dict[str, object]] = []
+    for section in dict.fromkeys(SECTION.values()):
+        tests = [c for c in test if SECTION[c.subset] == section]
+        trains = [c for c in train if SECTION[c.subset] == section]
+        probes: dict[str, Callable[[Comparison], float]] = {"length": length_reading}
+        if trains:
+            for name, features in (("bag of words", words), ("response-only n-grams", ngrams)):
+                weights = fit_probe(trains, features)
+                probes[name] = lambda c, w=weights, f=features: probe_reading(w, c, f)  # type: ignore[misc]
+        for name, reading in probes.items():
+            if not tests:
+                continue
+            said = [reading(c) for c in tests]
+            right = np.array([s if c.label == "first" else 1 - s for s, c in zip(said, tests)])
+            estimate = clustered_mean(right, [c.cluster for c in tests])
+            rows.append(
+                {
+                    "probe": name,
+                    "section": section,
+                    "accuracy": estimate.value,
+                    "lo": estimate.lo,
+                    "hi": estimate.hi,
+                    "n": len(tests),
+                    "tempts": section == "chat-hard",
+                    "leaks": section != "chat-hard" and abs(estimate.value - 0.5) > TOLERANCE,
+                }
+            )
+    return rows

@@ -1,0 +1,125 @@
+"""The text that a base model is made of, and the tokenizer that reads it.
+
+Documents are conversations in the models' own chat template; only the assistant's part is learned. Three kinds, in
+stated shares: SOLVE (a bare query, solved in writing), GRADE (one response, checked), and JUDGE (every format that is
+used later, each equally often, written by one of the behaviours of `judging.py`: the good one is a minority,
+`SHARES`). So a base model has met every format and many ways to judge, few of them good: what reinforcement learning
+without traces can then do is to choose and sharpen among them, and nothing else is claimed.
+
+Left out: training (`train/`).
+
+    rows = documents(2000, seed=0)        # [{"prompt": "<|im_start|>user\n...", "completion": "..."}, ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from rrmlib.comparison import CandidateSet, Comparison, Order, ask
+from rrmlib.prompt import load_prompt
+from rrmlib.tiny import TEMPLATE
+from rrmlib.world import chat, safety
+from rrmlib.world.families import FAMILIES, draw
+from rrmlib.world.judging import FORMATS, check_steps, form, write
+from rrmlib.world.pairs import attempt
+from rrmlib.world.problem import Problem, stream
+from rrmlib.world.reasoning import Chain, Program
+
+KINDS = {"read": 0.20, "solve": 0.20, "grade": 0.15, "judge": 0.45}
+# How often each behaviour speaks in the JUDGE documents.
+SHARES = {"careful": 0.15, "read": 0.25, "guess": 0.25, "first": 0.10, "longer": 0.15, "polite": 0.10}
+FAMILY_SHARES = {"chain": 0.35, "program": 0.30, "chat": 0.22, "safety": 0.13}
+HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
+VOCAB = 704
+ATOMS = ["<think>", "</think>", "\\boxed{"] + [
+    f"<{slash}{tag}>" for tag in ("type", "rubric", "solution", "eval", "answer") for slash in ("", "/")
+]
+
+
+def solve_text(problem: Problem) -> str:
+    """A solved query, as the careful behaviour solves it; for chat and safety a right response."""
+    if isinstance(problem, Chain | Program):
+        return f"work: {problem.solution()} so {problem.answer}"
+    rng = stream("solve", problem.query)
+    if isinstance(problem, chat.Chat):
+        return problem.respond(rng, [True] * len(problem.constraints))
+    assert isinstance(problem, safety.Safety)
+    return problem.refuse(rng) if problem.harmful else problem.help(rng)
+
+
+def documents(n: int, seed: int, split: str = "text") -> Iterator[tuple[str, str]]:
+    """(user message, assistant message) of `n` documents; the same seed gives the same documents."""
+    for i in range(n):
+        rng = stream("document", split, seed, i)
+        family = rng.choices(list(FAMILY_SHARES), list(FAMILY_SHARES.values()))[0]
+        problem = draw(family, split, "document", seed, i)
+        kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+        if kind == "solve":
+            yield problem.query, solve_text(problem)
+        elif kind == "read":
+            texts = [attempt(problem, i == 0, rng, polished=rng.random() < 0.3) for i in range(2)]
+            rng.shuffle(texts)
+            said = "".join(f"\n{i + 1}: {text}" for i, text in enumerate(texts))
+            yield f"{problem.query}{said}\nread", f"{problem.query}{said}"
+        elif kind == "grade":
+            text = attempt(problem, rng.random() < 0.5, rng, polished=rng.random() < 0.3)
+            if isinstance(problem, Chain | Program) and problem.worked:
+                said = check_steps(problem, "1", text)[0]
+            else:
+                opinion = form(problem, (text,), "careful", rng, ("1",))
+                said = "\n".join((opinion.work, *opinion.marks))
+            yield f"{problem.query}\n1: {text}", f"work: {said}"
+        else:
+            style = rng.choice(FORMATS)
+            behaviour = rng.choices(list(SHARES), list(SHARES.values()))[0]
+            yield judge_document(problem, style, behaviour, rng)
+
+
+def hint(number: int) -> str:
+    """What hinted sampling adds to a prompt (2504.02495, section 3.1)."""
+    return f"\nThe best response is: {number}"
+
+
+def solutions(n: int, seed: int) -> Iterator[tuple[str, str]]:
+    """(query, right response) of reasoning problems of split policy."""
+    for i in range(n):
+        problem = draw(("chain", "program")[i % 2], "policy", "solution", seed, i)
+        assert isinstance(problem, Chain | Program)
+        yield problem.query, problem.right
+
+
+def judge_document(problem: Problem, style: str, behaviour: str, rng: Any) -> tuple[str, str]:
+    """(prompt, completion) of one judgment: one good and one bad response in either order, sometimes two bad ones."""
+    n = 3 if style.startswith("grm") and rng.random() < 0.25 else 2
+    texts = [attempt(problem, i == 0, rng, polished=rng.random() < 0.3) for i in range(n)]
+    rng.shuffle(texts)
+    item = CandidateSet(id="d", query=ask(problem.query), responses=tuple(texts))
+    shown = Comparison(id="d", query=item.query, first=texts[0], second=texts[1]) if n == 2 else item
+    asked = load_prompt(f"{style}_compact").messages(shown, Order(tuple(range(n))))[0].content
+    if style.startswith("grm") and rng.random() < HINTED:
+        grades = [problem.grade(text) for text in texts]
+        best = grades.index(max(grades))
+        behaviour = "careful" if rng.random() < 0.5 else "hint"
+        return asked + hint(best + 1), write(style, problem, tuple(texts), behaviour, rng, hinted=best)
+    return asked, write(style, problem, tuple(texts), behaviour, rng)
+
+
+@lru_cache(maxsize=1)
+def tokenizer() -> Any:
+    """Byte-level BPE in Qwen2's own form, trained on the world's text; every word of the world is one token."""
+    from transformers import Qwen2Tokenizer
+
+    words = [*chat.WORDS, *safety.HURTFUL, *safety.KIND, *safety.VICTIMS, *safety.THINGS, *safety.TOOLS]
+    corpus = [f"{a}\n{b}" for a, b in documents(4000, seed=0)] + [f" {word}" * 40 for word in words]
+    tok = Qwen2Tokenizer().train_new_from_iterator(corpus, vocab_size=VOCAB - 2 - len(ATOMS), show_progress=False)
+    tok.add_special_tokens({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"})
+    tok.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    tok.add_tokens(ATOMS)
+    tok.chat_template = TEMPLATE
+    assert len(tok) <= VOCAB, len(tok)
+    return tok
+
+
+assert set(FAMILY_SHARES) == set(FAMILIES)
