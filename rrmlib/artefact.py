@@ -26,7 +26,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,24 +208,27 @@ def _sync(path: Path) -> None:
 # What code depends on
 
 
-def library(modules: Iterable[str]) -> list[Path]:
-    """Every file of rrmlib that these modules ("rrmlib.train") can reach by imports, sorted; a package counts with all
-    its files, an import for type checking not at all."""
+def library(modules: Iterable[str], without: Collection[str] = ()) -> list[Path]:
+    """Every file of rrmlib that these modules ("rrmlib.train.fit") can reach by imports, sorted; modules of `without`
+    are not looked into. A package counts with all its files where more is taken from it than modules."""
     package = Path(__file__).parent
     todo, seen = set(modules), set()
     while todo:
-        parts = todo.pop().split(".")[1:]
-        folder = package.joinpath(*parts)
-        files = sorted(folder.glob("*.py")) if parts and folder.is_dir() else []
-        for path in (folder.with_suffix(".py") if parts else None, *files):
-            if path is not None and path.is_file() and path not in seen:
+        module = todo.pop()
+        folder = package.joinpath(*module.split(".")[1:])
+        files = sorted(folder.glob("*.py")) if folder != package and folder.is_dir() else []
+        if folder.parent not in (package, package.parent):
+            files.append(folder.with_name("__init__.py"))  # which runs first
+        for path in (folder.with_suffix(".py"), *files):
+            if path.is_file() and path not in seen and module not in without:
                 seen.add(path)
                 todo |= imported(path.read_text("utf-8"))
     return sorted(seen)
 
 
 def imported(code: str) -> set[str]:
-    """The modules of rrmlib that `code` imports, anywhere but under `if TYPE_CHECKING:`."""
+    """The modules of rrmlib that `code` imports, anywhere but under `if TYPE_CHECKING:`. "from rrmlib.a import b" is
+    rrmlib.a.b where that is a module, else rrmlib.a."""
     found: set[str] = set()
     todo: list[list[Any]] = [ast.parse(code).body]
     while todo:
@@ -233,10 +236,16 @@ def imported(code: str) -> set[str]:
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {name if _is_module(name) else node.module for name in names}
             elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
                 todo.append(list(ast.iter_child_nodes(node)))
     return {module for module in found if module == "rrmlib" or module.startswith("rrmlib.")}
+
+
+def _is_module(name: str) -> bool:
+    place = Path(__file__).parent.joinpath(*name.split(".")[1:])
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 def sources_digest(paths: Iterable[Path]) -> str:

@@ -33,7 +33,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +48,6 @@ from rrmlib.prompt import FOLDER as PROMPTS
 from rrmlib.prompt import Prompt, load_prompt
 
 OURS = ("from", "of", "data", "format", "reward", "note")
-MADE_BY = ("rrmlib.world", "rrmlib.train", "rrmlib.rewards")  # what these do, and what they import, is in a model's key
 
 
 class Data(NamedTuple):
@@ -70,11 +69,13 @@ DATA: dict[str, Named] = {  # data -> f(Context) -> (rows, valid) or Data
     "distilled": "rrmlib.world.data:distilled",
     "rft": "rrmlib.world.data:rft",
     "meta": "rrmlib.world.data:meta",
+    "solutions": "rrmlib.world.data:solutions",
+    "own_right": "rrmlib.world.data:own_right",
 }
-REWARDS: dict[str, Callable[[Context], Any]] = {  # reward -> f(Context) -> what `fit` takes as reward
-    "verdict": lambda c: _load("rrmlib.rewards:verdict_reward")(c.prompt),
-    "scores": lambda c: _load("rrmlib.rewards:scores_reward")(c.prompt),
-    "random": lambda c: _load("rrmlib.rewards:random_reward")(c.seed, REWARDS["verdict"](c)),
+REWARDS: dict[str, Named] = {  # reward -> f(prompt) -> what `fit` takes as reward; random: f(seed, whose states)
+    "verdict": "rrmlib.rewards:verdict_reward",
+    "scores": "rrmlib.rewards:scores_reward",
+    "random": "rrmlib.rewards:random_reward",
 }
 WORLD: Named = "rrmlib.world.data:splits"  # f(settings, seed) -> {split: comparisons or candidate sets}
 TOKENIZER: Named = "rrmlib.world.text:tokenizer"  # f() -> the tokenizer of a model that has no parent
@@ -141,11 +142,7 @@ class Lab:
 
     @cached_property
     def world_key(self) -> str:
-        return artefact.key(self.world, sources=artefact.library(["rrmlib.world"]), data={"seed": self.seed})
-
-    @cached_property
-    def _made_by(self) -> str:
-        return artefact.sources_digest([*artefact.library(MADE_BY), *PROMPTS.glob("*_compact.v*.toml")])
+        return artefact.key(self.world, data={"seed": self.seed, "code": _code(WORLD)})
 
     @cached_property
     def _keys(self) -> dict[str, str]:
@@ -156,15 +153,15 @@ class Lab:
         if name not in self._keys:
             model = self._model(name)
             recipe = dict(model.recipe) | {"data": model.data, "options": model.options, "reward": model.reward}
-            parents = {parent: self.key(parent) for parent in model.parents}
-            if ":" in model.parent:
-                parents[model.parent] = _outside_id(model.parent)
-            data = {"world": self.world, "seed": self.seed, "code": self._made_by, "format": _prompt_id(model.format)}
+            stated = {"from": model.parent, "of": model.of}.items()
+            parents = {role: (_outside_id if ":" in who else self.key)(who) for role, who in stated if who}
+            code = _code(FIT, DATA[model.data], WORLD, REWARDS[model.reward] if model.reward else "", TOKENIZER)
+            data = {"world": self.world, "seed": self.seed, "code": code, "format": _prompt_id(model.format)}
             self._keys[name] = artefact.key(recipe, parents, data=data)
         return self._keys[name]
 
     def judged_key(self, name: str) -> str:
-        entry = self._judge(name)
+        entry = self.judge(name)
         what = entry.spec.model_dump(mode="json") | {"split": entry.split, "limit": entry.limit}
         model = self._model_of(entry)
         code = artefact.library(["rrmlib.judge"])
@@ -183,7 +180,7 @@ class Lab:
 
     def judge_model(self, name: str) -> str:
         """The model of this lab that a judge uses; empty for any other."""
-        return self._model_of(self._judge(name))
+        return self._model_of(self.judge(name))
 
     def _model_of(self, entry: Judged) -> str:
         if not entry.spec.model.startswith("lab:"):
@@ -198,7 +195,7 @@ class Lab:
             raise ParameterError(f"{self.file}: no model {name!r}; there are: {', '.join(self.models) or 'none'}")
         return self.models[name]
 
-    def _judge(self, name: str) -> Judged:
+    def judge(self, name: str) -> Judged:
         if name not in self.judges:
             raise ParameterError(f"{self.file}: no judge {name!r}; there are: {', '.join(self.judges) or 'none'}")
         return self.judges[name]
@@ -319,6 +316,15 @@ def _load(named: Named) -> Any:
         return named
     module, _, function = named.partition(":")
     return getattr(import_module(module), function)
+
+
+@lru_cache(maxsize=64)
+def _code(*named: Named) -> str:
+    """One digest of what these functions' modules do and read; this one, which only calls them, left out."""
+    modules = {(n if isinstance(n, str) else f"{n.__module__}:").partition(":")[0] for n in named if n}
+    files = artefact.library({m for m in modules if m.startswith("rrmlib.")}, without={"rrmlib.lab"})
+    world = [file for kind in ("*.json", "*.gz") for file in (Path(__file__).parent / "world").glob(kind)]
+    return artefact.sources_digest([*files, *world, *PROMPTS.glob("*_compact.v*.toml")])
 
 
 def _prompt_id(name: str) -> str:
@@ -470,7 +476,7 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             parent=parent,
             out=folder,
             seed=lab.seed,
-            reward=REWARDS[model.reward](context) if model.reward else None,
+            reward=_reward(context) if model.reward else None,
             name=name,
             note=" ".join(text for text in (model.note, data.note) if text),
             log=log,
@@ -484,13 +490,23 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
     return artefact.ensure(lab.path(name), lab.key(name), build, note=note, force=force, log=log)
 
 
+def _reward(c: Context) -> Any:
+    """The reward function for `fit`. The random control says how texts read as its format's own reward would."""
+    kind = c.model.reward
+    if kind == "random":
+        kind = "scores" if c.prompt and c.prompt.kind == "list" else "verdict"
+    # Option `thinking` of the data decides whether the rendered prompt ends in an open <think>.
+    read = _load(REWARDS[kind])(c.prompt, opens_think=c.options.get("thinking"))
+    return read if kind == c.model.reward else _load(REWARDS["random"])(c.seed, read)
+
+
 def judge(lab: Lab, name: str, *, fresh: bool = False, quiet: bool = False, log: Callable[[str], Any] = say) -> Path:
     """Put one judge of lab.yaml to its split; texts and readings go to the profile's store, a summary to the folder
     that is returned. What the store holds is not generated again, `fresh` or not."""
     from rrmlib.judge import open_judge, run
     from rrmlib.store import Store
 
-    entry = lab.judges[name] if name in lab.judges else lab._judge(name)
+    entry = lab.judge(name)
     if model := lab.judge_model(name):
         train(lab, model, log=log)
 
@@ -528,7 +544,7 @@ def judged(lab: Lab, name: str) -> list[Judgment]:
         command = f"rrm lab judge {name} --profile {lab.profile} --seed {lab.seed}"
         raise ParameterError(f"judge {name!r} has not judged what it is to judge now: {command}")
     with Store(store(lab), readonly=True) as texts:
-        return texts.judgments(judge=name, benchmark=lab.benchmark(lab._judge(name).split))
+        return texts.judgments(judge=name, benchmark=lab.benchmark(lab.judge(name).split))
 
 
 def store(lab: Lab) -> Path:
