@@ -41,7 +41,8 @@ from typing import Any, NamedTuple
 
 from rrmlib import artefact
 from rrmlib.artefact import root, say
-from rrmlib.comparison import CandidateSet, Comparison, Item, Message
+from rrmlib.benchmarks.pairs import from_row, to_row
+from rrmlib.comparison import Item
 from rrmlib.judgment import Judgment
 from rrmlib.params import PLAIN, SHIPPED, JudgeSpec, ParameterError, lab_address, lab_place, load_yaml
 from rrmlib.prompt import FOLDER as PROMPTS
@@ -163,7 +164,7 @@ class Lab:
     def judged_key(self, name: str) -> str:
         entry = self.judge(name)
         what = entry.spec.model_dump(mode="json") | {"split": entry.split, "limit": entry.limit}
-        model = self._model_of(entry)
+        model = self.judge_model(name)
         code = artefact.library(["rrmlib.judge"])
         data = {"world": self.world_key, "prompt": _prompt_id(entry.spec.format)}
         return artefact.key(what, {model: self.key(model)} if model else {}, code, data)
@@ -180,15 +181,13 @@ class Lab:
 
     def judge_model(self, name: str) -> str:
         """The model of this lab that a judge uses; empty for any other."""
-        return self._model_of(self.judge(name))
-
-    def _model_of(self, entry: Judged) -> str:
+        entry = self.judge(name)
         if not entry.spec.model.startswith("lab:"):
             return ""
-        name, profile, seed = lab_place(entry.spec.model)
+        model, profile, seed = lab_place(entry.spec.model)
         if (profile, seed) != (self.profile, self.seed):
             raise ParameterError(f"{self.file}: judge {entry.spec.name!r}: {entry.spec.model} is of another profile")
-        return self._model(name).name
+        return self._model(model).name
 
     def _model(self, name: str) -> Model:
         if name not in self.models:
@@ -418,7 +417,7 @@ def world(lab: Lab, *, fresh: bool = False, log: Callable[[str], Any] = say) -> 
         folder.mkdir(parents=True)
         hashes = {}
         for split, items in _load(WORLD)(lab.world, lab.seed).items():
-            raw = "".join(json.dumps(_row(item), ensure_ascii=True) + "\n" for item in items).encode()
+            raw = "".join(json.dumps(to_row(item), ensure_ascii=True) + "\n" for item in items).encode()
             (folder / f"{split}.jsonl").write_bytes(raw)
             hashes[split] = {"n": len(items), "sha256": hashlib.sha256(raw).hexdigest()}
         (folder / "sha256.json").write_text(json.dumps(hashes, indent=1) + "\n", "utf-8")
@@ -432,7 +431,7 @@ def items(lab: Lab, split: str) -> list[Item]:
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*.jsonl")))
         raise ParameterError(f"{lab.file}: the world has no split {split!r}; there are: {there}")
-    return [_item(json.loads(line)) for line in file.read_text("ascii").splitlines()]
+    return [from_row(json.loads(line)) for line in file.read_text("ascii").splitlines()]
 
 
 def train(lab: Lab, name: str, *, fresh: bool = False, log: Callable[[str], Any] = say) -> Path:
@@ -574,28 +573,3 @@ def _set_threads(lab: Lab) -> None:
     import torch
 
     torch.set_num_threads(lab.threads)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The world's files
-
-
-def _row(item: Item) -> dict[str, Any]:
-    """As benchmark `pairs` reads it; a candidate set has responses and truth instead of first, second and label."""
-    alone = len(item.query) == 1 and item.query[0].role == "user"
-    query = item.query[0].content if alone else [{"role": m.role, "content": m.content} for m in item.query]
-    head = {"id": item.id, "query": query}
-    tail = {"subset": item.subset, "difficulty": item.difficulty, "cluster": item.cluster}
-    if isinstance(item, Comparison):
-        return {**head, "first": item.first, "second": item.second, "label": item.label, **tail}
-    return {**head, "responses": list(item.responses), "truth": item.truth and list(item.truth), **tail}
-
-
-def _item(row: dict[str, Any]) -> Item:
-    query = row.pop("query")
-    turns = [{"role": "user", "content": query}] if isinstance(query, str) else query
-    messages = tuple(Message(turn["role"], turn["content"]) for turn in turns)
-    if "responses" not in row:
-        return Comparison(query=messages, **row)
-    responses, truth = tuple(row.pop("responses")), row.pop("truth")
-    return CandidateSet(query=messages, responses=responses, truth=truth and tuple(truth), **row)

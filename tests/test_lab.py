@@ -44,7 +44,10 @@ class Fakes:
         self.fail: BaseException | None = None
 
     def splits(self, settings, seed):
-        rows = [Comparison(id=f"q{i}", query=ask(f"{i} + {seed} = ?"), first="a", second="b") for i in range(4)]
+        rows = [
+            Comparison(id=f"q{i}", query=ask(f"{i} + {seed} = ?"), first="a", second="b", source="me", difficulty="2")
+            for i in range(4)
+        ]
         more = CandidateSet(id="c", query=(Message("system", "s"), *ask("?")), responses=("x", "y"), truth=(1.0, 0.0))
         return {"train": [r for r in rows[:2]], "test": rows[: settings["n"]], "candidates": [more]}
 

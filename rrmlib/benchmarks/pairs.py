@@ -2,8 +2,8 @@
 
     {"id": "q1", "query": "2 + 2 = ?", "first": "4", "second": "5", "label": "first", "subset": "maths"}
 
-`query` is text or a conversation [{role, content}, ..]; `label` is first, second or tie; `subset`, `difficulty` and
-`cluster` may be left out (the cluster is then the query). Overall is the mean over all comparisons, `by` has one entry
+`query` is text or a conversation [{role, content}, ..]; `label` is first, second or tie; `subset`, `difficulty`,
+`source` and `cluster` may be left out (the source is then the file, the cluster the query). Overall is the mean over all comparisons, `by` has one entry
 per subset. A declared tie earns half where a side is right; an unreadable judgment is wrong.
 
     rrm judge pairs --data my.jsonl --judge judge.yaml
@@ -21,8 +21,8 @@ from rrmlib.benchmarks.rows import DataError, Loaded, RowError, load_rows, need,
 from rrmlib.comparison import CHOICES, Comparison, Item
 from rrmlib.judgment import Judgment
 
-LAYOUT = "a .jsonl file of rows {id, query, first, second, label} and optionally subset, difficulty, cluster"
-_OPTIONAL = ("subset", "difficulty", "cluster")
+LAYOUT = "a .jsonl file of rows {id, query, first, second, label} and optionally subset, difficulty, source, cluster"
+_OPTIONAL = ("subset", "difficulty", "source", "cluster")
 
 
 def _parse(row: Any, path: Path, line: int) -> Sequence[Item]:
@@ -38,8 +38,7 @@ def _parse(row: Any, path: Path, line: int) -> Sequence[Item]:
             first=need(row, "first", str),
             second=need(row, "second", str),
             label=need(row, "label", str, allowed=CHOICES),
-            source=path.name,
-            **{"cluster": prompt_cluster(query), **optional},
+            **{"source": path.name, "cluster": prompt_cluster(query), **optional},
         )
     ]
 
