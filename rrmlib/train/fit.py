@@ -94,20 +94,25 @@ def _fit(
     note: str,
     log: Log,
 ) -> Path:
-    from rrmlib.train.trainer import newest
+    from rrmlib.train.trainer import disk_error, newest
 
     began, work = time.perf_counter(), out.with_name(out.name + ".work")
     model, chat = _start(recipe, parent, tokenizer, seed)
     identity = digest(recipe.model_dump(), seed, digest(_plain(rows), _plain(valid)), _parent_id(parent, chat))
     _same_run(work, identity, log)
     trainer = _trainer(recipe, model, chat, rows, valid, work, seed, reward, log)
+    if isinstance(recipe, Grpo) and recipe.rollouts == "fast" and trainer.accelerator.device.type != "cpu":
+        raise ValueError("rollouts: fast is for small models on a CPU; set rollouts: trl or vllm, or device: cpu")
     resume = newest(work)
     if resume:
         log(f"{name}: going on from {resume.name}")
     _train(trainer, recipe, resume, name, log)
+    state = trainer.accelerator.get_state_dict(trainer.model)  # gathers the shards of FSDP and DeepSpeed
     final = trainer.accelerator.unwrap_model(trainer.model)
     if recipe.lora:
-        final = final.merge_and_unload()
+        final, state = final.merge_and_unload(), None
+    if not trainer.accelerator.is_main_process:
+        return out
     history = _history(trainer.state.log_history)
     timing = {
         "steps_seconds": sum(line.get("seconds", 0.0) for line in history),
@@ -129,15 +134,17 @@ def _fit(
     )
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        _write(part, final, chat.tokenizer, recipe, history, timing, text)
+        _write(part, final, state, chat.tokenizer, recipe, history, timing, text)
         for file in part.iterdir():
             with file.open("rb+") as f:
                 os.fsync(f.fileno())
         shutil.rmtree(out, ignore_errors=True)
         part.rename(out)
-    except OSError as e:
-        kept = f"the checkpoints are kept: {work}; free space and start again"
-        raise OSError(e.errno, f"the model was not written ({e.strerror}); {kept}", str(out)) from e
+    except Exception as e:
+        remedy = f"the checkpoints are kept: {work}; free space and start again"
+        if problem := disk_error(e, "the model was not written", remedy, out):
+            raise problem from e
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(work, ignore_errors=True)
@@ -217,20 +224,28 @@ def _train(trainer: Any, recipe: Any, resume: Path | None, name: str, log: Log) 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress())
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if trainer.eval_dataset is None or getattr(recipe, "patience", 0):
+    if trainer.eval_dataset is None or (isinstance(recipe, Scalar | Meta) and recipe.patience):
         return
     if not recipe.evaluate_every or trainer.state.global_step % recipe.evaluate_every:
         trainer.evaluate()
 
 
 def _write(
-    folder: Path, model: Any, tokenizer: Any, recipe: Any, history: list[dict[str, Any]], timing: Any, text: str
+    folder: Path,
+    model: Any,
+    state: dict[str, Any] | None,
+    tokenizer: Any,
+    recipe: Any,
+    history: list[dict[str, Any]],
+    timing: dict[str, Any],
+    text: str,
 ) -> None:
     import torch
 
-    model = model.eval().to(torch.float32)
     model.config.use_cache = True  # the trainer turns it off
-    model.save_pretrained(folder)
+    model.config.dtype = torch.float32
+    state = {name: value.float() for name, value in (state or model.state_dict()).items()}
+    model.eval().save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(text, "utf-8")
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1) + "\n", "utf-8")
@@ -257,6 +272,8 @@ def _history(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _same_run(work: Path, identity: str, log: Log) -> None:
     """Checkpoints in `work` are of this very run, or they go."""
     mark = work / "run.txt"
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # the first process of a machine does this
     if work.exists() and (not mark.is_file() or mark.read_text("utf-8") != identity):
         log(f"{work}: checkpoints of another run are thrown away")
         shutil.rmtree(work)

@@ -70,7 +70,7 @@ class Trainer(Logged, GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
-        if self.accelerator.device.type != "cpu" or getattr(model, "peft_config", None):
+        if self.accelerator.device.type != "cpu" or hasattr(model, "peft_config"):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
@@ -225,13 +225,16 @@ def build(
         entropy_coef=0.0,
         use_adaptive_entropy=False,
         off_policy_mask_threshold=None,
-        use_bias_correction_kl=False,
+        use_bias_correction_kl=False,  # the KL term as in 2402.03300, eq. 4; TRL's default weighs it by the ratio
         sync_ref_model=False,
         disable_dropout=True,
         shuffle_dataset=False,
         use_vllm=recipe.rollouts == "vllm",
         vllm_mode="colocate",
-        vllm_importance_sampling_correction=True,
+        vllm_importance_sampling_correction=True,  # vLLM's probabilities differ from the model's
+        vllm_importance_sampling_mode="sequence_mask",
+        vllm_importance_sampling_clip_max=3.0,
+        vllm_importance_sampling_clip_min=None,
         use_transformers_continuous_batching=False,
         log_completions=False,
     )

@@ -116,6 +116,8 @@ class Grpo(Common):
         total = self.prompts * self.samples
         if self.swap_groups and self.prompts % 2:
             raise ValueError(f"prompts {self.prompts} must be even: a swap group shows two")
+        if self.lora and self.rollouts == "fast":
+            raise ValueError("rollouts: fast reads whole weights; with lora set rollouts: trl or vllm")
         if total % min(self.micro_batch, total):
             raise ValueError(f"micro_batch {self.micro_batch} must divide prompts x samples = {total}")
         return self

@@ -88,7 +88,8 @@ def arguments(kind: Any, recipe: Common, work: Path, seed: int, **more: Any) -> 
         "dataloader_pin_memory": not cpu,
         "remove_unused_columns": False,
     }
-    settings |= more
+    # What an older TRL does not know and we switch off is off there.
+    settings |= {name: value for name, value in more.items() if value or name in names}
     return kind(**{name: value for name, value in settings.items() if name in names or name in more})
 
 
@@ -100,6 +101,16 @@ def newest(work: Path) -> Path | None:
             return folder
         except (OSError, ValueError):
             shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def disk_error(e: Exception, what: str, remedy: str, path: Path) -> OSError | None:
+    """`e` as an OSError with a remedy, where it is one, or is what torch or safetensors make of one; else None."""
+    if isinstance(e, OSError):
+        return OSError(e.errno or errno.EIO, f"{what} ({e.strerror or e}); {remedy}", str(path))
+    text = " ".join(str(e).split())
+    if "PytorchStreamWriter" in text or "No space left" in text or "I/O error" in text or "IoError" in text:
+        return OSError(errno.EIO, f"{what} ({text[:200]}); {remedy}", str(path))
     return None
 
 
@@ -142,12 +153,10 @@ class Logged:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"  # type: ignore[attr-defined]
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        except Exception as e:  # OSError, or what torch and safetensors make of one
-            if not isinstance(e, OSError) and "rite" not in str(e) and "I/O" not in str(e) and "space" not in str(e):
-                raise
+        except Exception as e:
             shutil.rmtree(folder, ignore_errors=True)
-            reason = e.strerror if isinstance(e, OSError) and e.strerror else " ".join(str(e).split())[:200]
-            code = (isinstance(e, OSError) and e.errno) or errno.EIO
-            raise OSError(
-                code, f"checkpoint not written ({reason}); {self._kept()}; free space and start again to go on", folder
-            ) from e
+            if problem := disk_error(
+                e, "checkpoint not written", f"{self._kept()}; free space and start again", folder
+            ):
+                raise problem from e
+            raise

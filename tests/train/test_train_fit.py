@@ -246,6 +246,22 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(base, tmp_path, monkey
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
+def test_a_full_disk_at_the_end_keeps_the_checkpoints_and_the_old_model(base, tmp_path, monkeypatch):
+    recipe, old = sft(save_every=2), tmp_path / "m"
+    old.mkdir()
+    (old / "old.txt").write_text("old")
+    with monkeypatch.context() as m:
+        m.setattr(csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space")))
+        with pytest.raises(OSError, match=r"the model was not written \(No space\); the checkpoints are kept"):
+            fit(recipe, rows=ROWS, parent=base, out=old, seed=0, log=str)
+    assert {p.name for p in tmp_path.iterdir()} == {"m", "m.work"}
+    assert [p.name for p in old.iterdir()] == ["old.txt"]
+    said: list[str] = []
+    fit(recipe, rows=ROWS, parent=base, out=old, seed=0, log=said.append)
+    assert "m: going on from checkpoint-6" in said
+    assert len(steps(old)) == 6
+
+
 def test_a_base_without_a_readable_verdict_stops_with_three_examples(base, tmp_path):
     def never(rows, texts, finishes):
         return [Outcome(-1.0, State.UNPARSED) for _ in texts]
