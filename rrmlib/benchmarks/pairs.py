@@ -3,8 +3,9 @@
     {"id": "q1", "query": "2 + 2 = ?", "first": "4", "second": "5", "label": "first", "subset": "maths"}
 
 `query` is text or a conversation [{role, content}, ..]; `label` is first, second or tie; `subset`, `difficulty`,
-`source` and `cluster` may be left out (the source is then the file, the cluster the query). Overall is the mean over all comparisons, `by` has one entry
-per subset. A declared tie earns half where a side is right; an unreadable judgment is wrong.
+`source` and `cluster` may be left out (the source is then the file, the cluster the query). Overall is the mean over
+all comparisons, `by` has one entry per subset. A declared tie earns half where a side is right; an unreadable judgment
+is wrong.
 
     rrm judge pairs --data my.jsonl --judge judge.yaml
 """
@@ -18,7 +19,7 @@ from typing import Any
 from rrmlib.benchmarks.base import Aggregate, Benchmark
 from rrmlib.benchmarks.credit import pair_credits, rate
 from rrmlib.benchmarks.rows import DataError, Loaded, RowError, load_rows, need, need_query, prompt_cluster
-from rrmlib.comparison import CHOICES, Comparison, Item
+from rrmlib.comparison import CHOICES, CandidateSet, Comparison, Item, Message, ask
 from rrmlib.judgment import Judgment
 
 LAYOUT = "a .jsonl file of rows {id, query, first, second, label} and optionally subset, difficulty, source, cluster"
@@ -41,6 +42,26 @@ def _parse(row: Any, path: Path, line: int) -> Sequence[Item]:
             **{"source": path.name, "cluster": prompt_cluster(query), **optional},
         )
     ]
+
+
+def to_row(item: Item) -> dict[str, Any]:
+    """A comparison as a row of such a file. A candidate set has `responses` and `truth` for first, second and label;
+    this benchmark does not read those."""
+    alone = len(item.query) == 1 and item.query[0].role == "user"
+    query = item.query[0].content if alone else [{"role": m.role, "content": m.content} for m in item.query]
+    row = {"id": item.id, "query": query} | {name: getattr(item, name) for name in _OPTIONAL}
+    if isinstance(item, Comparison):
+        return row | {"first": item.first, "second": item.second, "label": item.label}
+    return row | {"responses": list(item.responses), "truth": item.truth and list(item.truth)}
+
+
+def from_row(row: dict[str, Any]) -> Item:
+    """The item of `to_row`. For rows of our own; what others wrote is read by `load`."""
+    query = ask(row["query"]) if isinstance(row["query"], str) else tuple(Message(**turn) for turn in row["query"])
+    if "responses" not in row:
+        return Comparison(**row | {"query": query})
+    lists = {name: row[name] and tuple(row[name]) for name in ("responses", "truth")}
+    return CandidateSet(**row | {"query": query} | lists)
 
 
 def load(path: str | Path | None = None, *, strict: bool = True) -> Loaded:
