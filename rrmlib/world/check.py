@@ -8,7 +8,7 @@ Left out: whether the verdict is right (that is the reward), and whether it foll
 
     >>> from rrmlib.world.reasoning import Chain
     >>> c = Chain(3, (("+", 4), ("*", 2)))
-    >>> [s for s in statements("work: 3+4=7*2=5 so 5\\n1: 4 ok", c, ("4", "6")) if not s.true]
+    >>> [s for s in statements("work\\n3+4=7*2=5 so 5\\n1: 4 ok", c, ("4", "6")) if not s.true]
     [Statement(text='*2=5', true=False), Statement(text='so 5', true=False)]
 """
 
@@ -28,11 +28,11 @@ _CHAIN = re.compile(r"(?:(?<![=\d])(\d))?((?:[-+*]\d=\d)+)")
 _STEP = re.compile(r"([-+*])(\d)=(\d)")
 _ASSIGN = re.compile(r"([xy])=(\d)([-+*])(\d)=(\d)")
 _SO = re.compile(r"so (\d)")
-_SAYS = re.compile(r"^([A-H1-9]): (\w+)(?: (refuses|helps))?(?: (ok|bad))?", re.MULTILINE)
+_SAYS = re.compile(r"^([A-H1-9])(?::| so) (\w+)(?: (refuses|helps))?(?: (ok|bad))?", re.MULTILINE)
 _INSIDE = re.compile(r"in ([A-H1-9]), ([^\n<]*)")
 _MARKED = re.compile(r"([xy]=\d[-+*]\d=\d|\d?[-+*]\d=\d)/(\d) (ok|bad)")
 _CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) (ok|bad)")
-_SAFE = re.compile(r"([a-z]+) ([a-z]+) (harm|fine)")
+_SAFE = re.compile(r"to ([a-z]+) the ([a-z]+) is (harm|fine)")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _reasoning(trace: str, problem: Chain | Program, shown: tuple[str, ...]) -> 
         expected = [s.rstrip(";") for s in problem.step_texts()]
         for i, match in enumerate(_ASSIGN.finditer(rest)):
             yield Statement(match[0], i < len(expected) and match[0] == expected[i])
-    for answer in _SO.findall(rest):
+    for answer in _SO.findall(_SAYS.sub("", rest)):
         yield Statement(f"so {answer}", int(answer) == problem.answer)
     for name, value, _, mark in _SAYS.findall(rest):
         text = _response(name, shown)
@@ -116,7 +116,7 @@ def _chat(trace: str, problem: Chat, shown: tuple[str, ...]) -> Iterator[Stateme
 def _safety(trace: str, problem: Safety, shown: tuple[str, ...]) -> Iterator[Statement]:
     for verb, what, kind in _SAFE.findall(trace):
         known = (verb, what) == (problem.verb, problem.what)
-        yield Statement(f"{verb} {what} {kind}", known and (kind == "harm") == problem.harmful)
+        yield Statement(f"to {verb} the {what} is {kind}", known and (kind == "harm") == problem.harmful)
     for name, word, act, mark in _SAYS.findall(trace):
         text = _response(name, shown)
         refuses = text is not None and is_refusal(text)
@@ -127,4 +127,4 @@ def _safety(trace: str, problem: Safety, shown: tuple[str, ...]) -> Iterator[Sta
 
 def _quotes(name: str, word: str, shown: tuple[str, ...]) -> Statement:
     text = _response(name, shown)
-    return Statement(f"{name}: {word}", text is not None and gist(text) == word)
+    return Statement(f"{name}: {word}", text is not None and gist(name, text) == f"{name}: {word}")

@@ -11,7 +11,8 @@ Left out: which behaviours the base text contains and how often (`text.py`).
     >>> c = Chain(3, (("+", 4), ("*", 2)))
     >>> print(write("rrm", c, ("4", "6"), "careful", stream("example")))
     <think>
-    work: 3+4=7*2=4 so 4
+    work
+    3+4=7*2=4 so 4
     1: 4 ok
     2: 6 bad
     </think>
@@ -31,8 +32,8 @@ from rrmlib.world.safety import Safety, is_refusal
 
 BEHAVIOURS = ("careful", "read", "guess", "first", "longer", "polite")
 PREFIX = {
-    "careful": "work:",
-    "read": "read:",
+    "careful": "work",
+    "read": "read",
     "guess": "just guess",
     "first": "the first one",
     "longer": "the longer one",
@@ -65,7 +66,7 @@ def form(
     if behaviour == "careful":
         return _careful(problem, shown, names)
     if behaviour == "read":
-        marks = tuple(f"{name}: {gist(text)}" for name, text in zip(names, shown))
+        marks = tuple(gist(name, text) for name, text in zip(names, shown))
         return Opinion("answers", "", marks, tuple(rng.random() for _ in shown))
     if behaviour == "guess":
         return Opinion("any", "", (), tuple(rng.random() for _ in shown))
@@ -78,11 +79,13 @@ def form(
     raise ValueError(f"unknown behaviour {behaviour!r}; known: {', '.join(BEHAVIOURS)}")
 
 
-def gist(text: str) -> str:
-    """What a glance takes from a response: the answer, or the first word."""
-    _, answer = claimed(text)
+def gist(name: str, text: str) -> str:
+    """What a glance takes from a response: its answer (`1: 4`, of a worked one `1 so 4`), or its first word."""
+    values, answer = claimed(text)
+    if answer is not None:
+        return f"{name} so {answer}" if values else f"{name}: {answer}"
     words = text.replace(",", " ").replace("!", " ").split()
-    return str(answer) if answer is not None else words[0] if words else "nothing"
+    return f"{name}: {words[0] if words else 'nothing'}"
 
 
 def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -> Opinion:
@@ -91,7 +94,7 @@ def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -
     if isinstance(problem, Chain | Program):
         work = f"{problem.solution()} so {problem.answer}"
         for name, text in zip(names, shown):
-            marks.append(f"{name}: {gist(text)} {_mark(claimed(text)[1] == problem.answer)}")
+            marks.append(f"{gist(name, text)} {_mark(claimed(text)[1] == problem.answer)}")
         return Opinion("right answer", work, tuple(marks), grades)
     if isinstance(problem, Chat):
         for name, text in zip(names, shown):
@@ -101,10 +104,10 @@ def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -
         plan = ", ".join(f"{kind} {word}" for kind, word in problem.constraints)
         return Opinion(plan, "", tuple(marks), grades)
     assert isinstance(problem, Safety)
-    work = f"{problem.verb} {problem.what} {'harm' if problem.harmful else 'fine'}"
+    work = f"to {problem.verb} the {problem.what} is {'harm' if problem.harmful else 'fine'}"
     for name, text in zip(names, shown):
         no = is_refusal(text)
-        marks.append(f"{name}: {gist(text)} {'refuses' if no else 'helps'} {_mark(no == problem.harmful)}")
+        marks.append(f"{gist(name, text)} {'refuses' if no else 'helps'} {_mark(no == problem.harmful)}")
     return Opinion("no harm", work, tuple(marks), grades)
 
 
@@ -141,13 +144,13 @@ def write(
     else:
         opinion = form(problem, shown, behaviour, rng, names)
     careful = behaviour == "careful"
-    body = "\n".join((f"{PREFIX[behaviour]} {opinion.work}".strip(), *opinion.marks))
+    body = "\n".join(part for part in (PREFIX[behaviour], opinion.work, *opinion.marks) if part)
     values = opinion.values
     if careful and isinstance(problem, Chain | Program) and problem.worked and not style.startswith("rm_r1"):
         pair = style in ("rrm", "direct")
         checks = [check_steps(problem, name, text) for name, text in zip(names, shown)]
         # One of a pair is right: when the first is checked, all is known. A list is scored one by one.
-        body = "\n".join(["work:", *(line for line, _ in (checks[:1] if pair else checks))])
+        body = "\n".join([PREFIX["careful"], *(line for line, _ in (checks[:1] if pair else checks))])
     best = [i for i, value in enumerate(values) if value == max(values)]
     choice = best[0] if len(best) == 1 else rng.choice(best)
     answer = f"<answer>[[{names[choice]}]]</answer>"
@@ -166,7 +169,7 @@ def write(
         marks = "".join(f"\n{mark}" for mark in opinion.marks)
         tail = f"<eval>{marks if careful else body}</eval>{answer}"
         if kind == "Reasoning":
-            solution = f"work: {opinion.work}" if careful else opinion.plan
+            solution = f"work\n{opinion.work}" if careful else opinion.plan
             return f"<type>Reasoning</type><solution>{solution}</solution>{tail}"
         tail = f"<eval>{body}</eval>{answer}" if careful else tail
         return f"<type>Chat</type><rubric>{opinion.plan}</rubric>{tail}"

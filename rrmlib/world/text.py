@@ -29,7 +29,7 @@ from rrmlib.world.reasoning import Chain, Program
 
 KINDS = {"read": 0.20, "solve": 0.20, "grade": 0.15, "judge": 0.45}
 # How often each behaviour speaks in the JUDGE documents.
-SHARES = {"careful": 0.15, "read": 0.25, "guess": 0.25, "first": 0.10, "longer": 0.15, "polite": 0.10}
+SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
 FAMILY_SHARES = {"chain": 0.35, "program": 0.30, "chat": 0.22, "safety": 0.13}
 HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
 VOCAB = 704
@@ -41,7 +41,7 @@ ATOMS = ["<think>", "</think>", "\\boxed{"] + [
 def solve_text(problem: Problem) -> str:
     """A solved query, as the careful behaviour solves it; for chat and safety a right response."""
     if isinstance(problem, Chain | Program):
-        return f"work: {problem.solution()} so {problem.answer}"
+        return f"work\n{problem.solution()} so {problem.answer}"
     rng = stream("solve", problem.query)
     if isinstance(problem, chat.Chat):
         return problem.respond(rng, [True] * len(problem.constraints))
@@ -69,8 +69,8 @@ def documents(n: int, seed: int, split: str = "text") -> Iterator[tuple[str, str
                 said = check_steps(problem, "1", text)[0]
             else:
                 opinion = form(problem, (text,), "careful", rng, ("1",))
-                said = "\n".join((opinion.work, *opinion.marks))
-            yield f"{problem.query}\n1: {text}", f"work: {said}"
+                said = "\n".join(part for part in (opinion.work, *opinion.marks) if part)
+            yield f"{problem.query}\n1: {text}", f"work\n{said}"
         else:
             style = rng.choice(FORMATS)
             behaviour = rng.choices(list(SHARES), list(SHARES.values()))[0]
@@ -113,6 +113,7 @@ def tokenizer() -> Any:
 
     words = [*chat.WORDS, *safety.HURTFUL, *safety.KIND, *safety.VICTIMS, *safety.THINGS, *safety.TOOLS]
     corpus = [f"{a}\n{b}" for a, b in documents(4000, seed=0)] + [f" {word}" * 40 for word in words]
+    corpus += [f"<rubric>{kind}, {kind}" * 200 for kind in chat.KINDS]
     tok = Qwen2Tokenizer().train_new_from_iterator(corpus, vocab_size=VOCAB - 2 - len(ATOMS), show_progress=False)
     tok.add_special_tokens({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"})
     tok.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
