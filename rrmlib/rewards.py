@@ -81,6 +81,7 @@ def random_reward(seed: int, inner: Reward | None = None) -> Reward:
     """The control that teaches nothing: +1 or -1 by a hash of (seed, row, position of the text in the call).
 
     `inner` only lends its states (for the shares of unparsed and truncated texts); without it every text is "read".
+    A recipe with truncated "wrong" makes a cut text worth -1 here too: length is then the one thing that is rewarded.
     """
 
     def reward(rows: Sequence[Row], texts: Sequence[str], finishes: Sequence[str]) -> list[Outcome]:

@@ -194,6 +194,11 @@ def build(
     ids = [chat.encode(row["prompt"]) for row in rows]
     kept = fitting(list(zip(rows, ids)), [len(i) + recipe.max_tokens for i in ids], chat.context, recipe.too_long, log)
     rows, ids = [row for row, _ in kept], [i for _, i in kept]
+    for i, row in enumerate(rows):  # a row without its truth is found now, not after an hour
+        try:
+            reward([row], [""], ["stop"])
+        except (ValueError, KeyError) as e:
+            raise DataError(f"grpo: row {i}: {e}") from None
     micro = min(recipe.micro_batch, recipe.completions)
     parts = recipe.completions // micro
     config = arguments(

@@ -18,7 +18,8 @@ from rrmlib.comparison import Message
 from rrmlib.engines.base import Request, Sampling
 from rrmlib.engines.qwen2 import Qwen2Engine
 from rrmlib.judgment import State
-from rrmlib.rewards import Outcome
+from rrmlib.prompt import load_prompt
+from rrmlib.rewards import Outcome, verdict_reward
 from rrmlib.train.data import IGNORED, DataError, completions, order
 from rrmlib.train.fit import fit
 from rrmlib.train.recipe import parse
@@ -290,6 +291,14 @@ def test_rows_that_cannot_be_trained_on_are_named(base, tmp_path, recipe, rows, 
     with pytest.raises(DataError, match=message):
         fit(recipe, rows=rows, parent=base, out=tmp_path / "m", seed=0, reward=by_length, log=str)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_row_whose_truth_is_missing_is_found_before_training(base, tmp_path):
+    rows = [{**row, "label": "first"} for row in PROMPTS]
+    del rows[7]["label"]
+    reward = verdict_reward(load_prompt("rrm"))
+    with pytest.raises(DataError, match="row 7: a row needs label 'first' or 'second'"):
+        fit(grpo(), rows=rows, parent=base, out=tmp_path / "m", seed=0, reward=reward, log=str)
 
 
 def test_rows_that_are_too_long_are_dropped_only_when_asked_and_said(base, tmp_path):
