@@ -320,6 +320,7 @@ def _request(judge: Judge, item: Item, order: Order, sample: int) -> Request:
     request = Request(
         messages=messages,
         sampling=Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.stop),
+        prefill=spec.prefill if messages else "",
         template_args=tuple(sorted((name, json.dumps(value)) for name, value in spec.template_args.items())),
         query=() if messages else item.query,
         responses=() if messages else item.shown(order),

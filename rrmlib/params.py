@@ -46,7 +46,8 @@ class JudgeSpec(BaseModel):
     recorded:PATH, a file of recorded judgments below the data folder; for engine openai the name the server knows.
     `orders`: "both" shows every item in both orders, "single" once, placed by a hash of its content.
     `prompt_file` replaces our wording by an external file, pinned by `prompt_sha256`. `opens_think` overrides the
-    format's claim that the chat template opens the thinking. `template_args` go to the chat template; `options` to the
+    format's claim that the chat template opens the thinking. `prefill` is what the judge's turn begins with, whether it
+    likes it or not. `template_args` go to the chat template; `options` to the
     engine's constructor.
     """
 
@@ -63,6 +64,7 @@ class JudgeSpec(BaseModel):
     max_tokens: int = Field(default=4096, ge=1)
     seed: int = 0
     stop: tuple[str, ...] = ()
+    prefill: str = ""
     prompt_file: str = ""
     prompt_sha256: str = ""
     opens_think: bool | None = None
