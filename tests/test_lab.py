@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -332,3 +335,61 @@ def test_command_line(fakes, capsys):
     assert "which? tuned, base-s, meta, rrm" in capsys.readouterr().err
     assert main(["lab", "train", "nobody", "--profile", "p"]) == 1
     assert "no model 'nobody'" in capsys.readouterr().err
+
+
+SHIM = """
+import os, shutil, sys
+from rrmlib import lab
+from rrmlib.comparison import Comparison, ask
+
+def fit(recipe, *, out, name, **given):
+    with open("trained.log", "a") as log:
+        log.write(name + " ")
+    if os.environ.get("FAIL") == name:
+        sys.exit(f"{name} was told to fail")
+    shutil.copytree("tiny", out)
+
+lab.WORLD = lambda settings, seed: {"test": [Comparison(id="q", query=ask("?"), first="a", second="b")]}
+lab.DATA["toy"] = lambda context: ([], [])
+lab.TOKENIZER = lambda: ""
+lab.FIT = fit
+"""
+
+
+def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path):
+    """Snakemake on a copy of the checkout, with a fit that copies: two models, each for itself and in order."""
+    for name in ("notebooks", "rrmlib"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    build(tmp_path / "tiny", "test")
+    (tmp_path / "sitecustomize.py").write_text(SHIM)
+    (tmp_path / "params/p").mkdir(parents=True)
+    profile = {"seeds": [0], "threads": 1, "needs_recorded": False, "notebooks": {}}
+    (tmp_path / "params/p/profile.yaml").write_text(yaml.safe_dump(profile))
+    base = {"recipe": "pretrain", "data": "toy", "steps": 1, "batch": 1, "learning_rate": 0.1}
+    judge = {"name": "j", "model": "lab:b", "format": "direct_compact", "max_tokens": 2}
+
+    def run(*more: str, trains: str, says: str = "", fail: str = "", fresh: str = "", **changes: object) -> None:
+        models = {"a": base, "b": SFT | {"from": "a"}}
+        stated = {"models": {name: model | changes.get(name, {}) for name, model in models.items()}, "judges": [judge]}
+        (tmp_path / "params/p/lab.yaml").write_text(yaml.safe_dump(stated))
+        (tmp_path / "trained.log").write_text("")
+        command = [sys.executable, "-m", "snakemake", "lab", "--cores", "2", "--config", "profile=p", *more]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FAIL": fail, "RRM_FRESH": fresh}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+        assert (done.returncode != 0) == bool(fail), done.stdout + done.stderr
+        assert says in done.stdout + done.stderr
+        assert (tmp_path / "trained.log").read_text() == trains
+
+    run(trains="a b ")
+    models = tmp_path / "runs/p/seed0/models"
+    assert (tmp_path / "runs/p/seed0/judged/j/summary.json").is_file()
+    for path in models.rglob("*"):
+        path.touch()
+    run(trains="", says="Nothing to be done")
+    before = sorted(models.glob("*/*"))
+    run(trains="b ", fail="b", says="b was told to fail", b={"steps": 2})
+    assert [path for path in sorted(models.glob("*/*")) if "lock" not in path.name] == before
+    run(trains="", says="Nothing to be done")
+    run("--forceall", trains="a b ", fresh="1", b={"steps": 2})
+    assert [len(list(models.glob(f"{name}/.key-*"))) for name in "ab"] == [1, 1]
