@@ -104,6 +104,12 @@ class Model:
         """The models of the same file that must be there first."""
         return tuple(name for name in (self.parent, self.of) if name and ":" not in name)
 
+    @property
+    def first(self) -> bool:
+        """Made from text alone: it is told nothing of the world's settings and sees no comparisons, so that labs that
+        differ in those share it."""
+        return self.recipe["recipe"] == "pretrain"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -157,7 +163,8 @@ class Lab:
             stated = {"from": model.parent, "of": model.of}.items()
             parents = {role: (_outside_id if ":" in who else self.key)(who) for role, who in stated if who}
             code = _code(FIT, DATA[model.data], WORLD, REWARDS[model.reward] if model.reward else "", TOKENIZER)
-            data = {"world": self.world, "seed": self.seed, "code": code, "format": _prompt_id(model.format)}
+            data = {"world": {} if model.first else self.world, "seed": self.seed, "code": code}
+            data["format"] = _prompt_id(model.format)
             self._keys[name] = artefact.key(recipe, parents, data=data)
         return self._keys[name]
 
@@ -460,8 +467,10 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
         context = Context(
             model=model,
             seed=lab.seed,
-            world=lab.world,
-            splits=lambda: {file.stem: items(lab, file.stem) for file in sorted(world(lab).glob("*.jsonl"))},
+            world={} if model.first else lab.world,
+            splits=lambda: (
+                {} if model.first else {f.stem: items(lab, f.stem) for f in sorted(world(lab).glob("*.jsonl"))}
+            ),
             parent=parent,
             of=lab.path(model.of) if model.of else None,
             prompt=load_prompt(model.format) if model.format else None,

@@ -56,7 +56,7 @@ class Fakes:
 
     def data(self, context):
         self.context = context
-        return [{"prompt": item.id, "completion": "x"} for item in context.items["train"]], []
+        return [{"prompt": item.id, "completion": "x"} for item in context.items.get("train", ())], []
 
     def fit(self, recipe, *, out, **given):
         self.asked.append({"recipe": recipe, **given})
@@ -136,7 +136,8 @@ def test_the_key_is_what_a_model_is_made_from_and_nothing_else(fakes):
     assert changed("meta", data={"name": "toy", "share": 0.6}).key("meta") != before.key("meta")
     assert lab.load("p", seed=1).key("base-s") != before.key("base-s")
     write(STATED | {"world": {"n": 2}})
-    assert lab.load("p").key("base-s") != before.key("base-s")
+    assert lab.load("p").key("base-s") == before.key("base-s"), "a base sees text, no comparisons"
+    assert lab.load("p").key("tuned") != before.key("tuned")
 
 
 def test_a_failed_training_leaves_the_old_model_and_its_checkpoints(fakes):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rrmlib import lab
 from rrmlib.params import load_yaml
 from rrmlib.run import parameters_of, resolve, sources
 
@@ -22,7 +23,7 @@ LAYERS = [
     {"comparison", "judgment"},
     {"prompt", "parse", "stats", "position", "vote", "tournament", "rating", "patterns"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage"},
-    {"judge", "score", "world", "train", "rewards", "lab"},
+    {"judge", "score", "world", "train", "rewards", "lab", "findings"},
     {"figures", "claims", "viewer"},
     {"run", "__main__"},
 ]
@@ -111,6 +112,8 @@ def test_every_profile_holds_valid_parameters(profile):
         if file.stem not in ("profile", "lab"):
             assert file.stem in stated["notebooks"]
             assert resolve(file.stem, profile=profile)["profile"] == profile
+        elif file.stem == "lab":
+            assert lab.load(profile).models
 
 
 def test_sources_follow_imports_into_packages():
