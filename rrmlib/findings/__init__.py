@@ -1,0 +1,5 @@
+"""What the lab found, as tidy tables: `judgments` (how good), `traces` (how it thinks), `models` (how it was trained,
+ablation, meta RM), `world` (the data itself). For notebooks and figures.
+
+Left out: judging and training (`lab.py`), drawing (`figures/`), what is expected (notebooks' parameters).
+"""

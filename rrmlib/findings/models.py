@@ -1,0 +1,245 @@
+"""How the lab's models were trained: curves, cost, the ablation of RM-R1, and the meta RM.
+
+Files of models are read where `rrm lab train` has put them; a model that is not there is an error with that command.
+
+Left out: training (`train/`), accuracy (`judgments.py`).
+
+    curves([lab], ["rrm-s", "random-s"])
+    cost([lab], ["rrm-s"])
+    ablation([lab], {"distilled only": "distilled-s", "RM-R1": "rm-r1-s"})
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from rrmlib.comparison import Comparison
+from rrmlib.engines.base import Request, Sampling, store_key
+from rrmlib.findings.judgments import bounds, gather, percentiles, sections, weights
+from rrmlib.lab import Lab, items, judged, store
+from rrmlib.params import ParameterError
+from rrmlib.prompt import load_prompt
+from rrmlib.stats import clustered_mean
+from rrmlib.store import Store
+from rrmlib.train.card import flops
+
+UNREADABLE = 0.5  # an arm that was read less often than this has no accuracy: the table says that it cannot be read
+CURVES = ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl")
+
+
+def folder(lab: Lab, name: str) -> Path:
+    """The folder of a model that is trained and up to date. Raises ParameterError with the command that makes it."""
+    path = lab.path(name)
+    if not lab.mark(name).is_file():
+        command = f"rrm lab train {name} --profile {lab.profile} --seed {lab.seed}"
+        raise ParameterError(f"model {name!r} is not trained, or from something else than lab.yaml now says: {command}")
+    return path
+
+
+def _steps(lab: Lab, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder(lab, name) / "steps.csv")
+
+
+def curves(labs: Sequence[Lab], names: Sequence[str], *, window: int = 9) -> pd.DataFrame:
+    """profile, seed, judge (the model), step, metric, n (completions of the step), value, smooth: RL over steps.
+
+    `smooth` is the mean of the `window` steps around (fewer at the ends). Metrics as in steps.csv, of those in `CURVES`
+    that the recipe logs. Raises ParameterError for a model that RL did not make.
+    """
+    out = []
+    for lab in labs:
+        for name in names:
+            steps = _steps(lab, name)
+            recipe = json.loads((folder(lab, name) / "recipe.json").read_text("utf-8"))  # with its defaults
+            if recipe["recipe"] != "grpo":
+                raise ParameterError(f"model {name!r} is made by {recipe['recipe']}: only RL (grpo) has these curves")
+            n = int(recipe["prompts"]) * int(recipe["samples"])
+            for metric in (m for m in CURVES if m in steps.columns):
+                smooth = steps[metric].rolling(window, center=True, min_periods=1).mean()
+                head = {"profile": lab.profile, "seed": str(lab.seed), "judge": name}
+                part = pd.DataFrame({"step": steps["step"], "metric": metric, "n": n, "value": steps[metric]})
+                out.append(part.assign(**head, smooth=smooth))
+    table = pd.concat(out, ignore_index=True)
+    return table[["profile", "seed", "judge", "step", "metric", "n", "value", "smooth"]]
+
+
+def cost(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:
+    """What a model cost: parameters, steps, tokens trained on and rolled out, FLOPs (6 N a trained token, 2 N a rollout
+    token), seconds; `flops_all` and `seconds_all` with all that it is made from. `note`: what its card says of data."""
+    out = []
+    for lab in labs:
+        for name in names:
+            line = [_cost(lab, each) for each in (*lab.ancestors(name), name)]
+            whole = {f"{what}_all": sum(one[what] for one in line) for what in ("flops", "seconds")}
+            out.append({"profile": lab.profile, "seed": str(lab.seed), "judge": name, **line[-1], **whole})
+    table = pd.DataFrame(out)
+    return table[[c for c in table.columns if c != "note"] + ["note"]]
+
+
+def _cost(lab: Lab, name: str) -> dict[str, Any]:
+    path = folder(lab, name)
+    timing = json.loads((path / "timing.json").read_text("utf-8"))
+    card = (path / "README.md").read_text("utf-8")
+    count = int(re.search(r"([\d,]+) parameters", card)[1].replace(",", ""))  # type: ignore[index]
+    note = re.search(rf"^# {re.escape(name)}\n\n(.*?)\n\n- what", card, re.DOTALL | re.MULTILINE)
+    recipe, tokens = str(lab.models[name].recipe["recipe"]), int(timing["tokens"])
+    rollout = tokens if recipe == "grpo" else 0
+    return {
+        "recipe": recipe,
+        "parameters": count,
+        "steps": int(timing["steps"]),
+        "tokens": tokens,
+        "rollout": rollout,
+        "flops": flops(count, tokens, rollout),
+        "seconds": float(timing["fit_seconds"]),
+        "note": note[1] if note else "",
+    }
+
+
+# --- The ablation of RM-R1 --------------------------------------------------------------------------------------------
+
+
+def start_of(lab: Lab, name: str) -> str:
+    """The judge that asks the parent of this judge's model in the same way; empty where lab.yaml has none."""
+    model, mine = lab.models.get(lab.judge_model(name)), lab.judges[name].spec
+    for other, entry in lab.judges.items():
+        same = ("format", "temperature", "template_args")
+        alike = all(getattr(entry.spec, what) == getattr(mine, what) for what in same)
+        if model and model.parent and alike and not _forced(entry.spec) and lab.judge_model(other) == model.parent:
+            return other
+    return ""
+
+
+def _forced(spec: Any) -> bool:
+    return bool(getattr(spec, "prefill", ""))
+
+
+def ablation(labs: Sequence[Lab], arms: Mapping[str, str], *, pooled: bool = True) -> pd.DataFrame:
+    """Sections of each arm (its name -> its judge), over seeds, beside what it starts from (2505.02387, Tables 2-3).
+
+    `start` and `start_read`: accuracy (overall) and share read of the arm's start, asked in the same way; where nobody
+    asked, in the first step of the arm's own RL (rollouts on training prompts); `start_from` says which. `readable` is
+    False where less than half could be read, of the arm or of its start.
+    """
+    table = sections(gather(labs, list(dict.fromkeys(arms.values()))), pooled=pooled)
+    out = []
+    for arm, name in arms.items():
+        start, model = start_of(labs[0], name), labs[0].judge_model(name)
+        value, read, where = math.nan, math.nan, start
+        if start:
+            first = sections(gather(labs, [start]), pooled=True).set_index("section")
+            value, read = first["value"].get("overall", math.nan), first["read"].mean()
+        elif model and labs[0].models[model].recipe["recipe"] == "grpo":
+            steps = pd.concat([_steps(lab, model).head(1) for lab in labs])
+            value, read = steps["accuracy"].mean(), 1 - (steps["unparsed"] + steps["truncated"]).mean()
+            where = "first step of RL"
+        plain = re.sub(r"\.t[\d.]+\Z", "", name)
+        mine = table[table["judge"].isin([name, plain])].assign(arm=arm, start=value, start_read=read, start_from=where)
+        out.append(mine.assign(readable=(mine["read"] >= UNREADABLE) & ~(mine["start_read"] < UNREADABLE)))
+    return pd.concat(out, ignore_index=True)
+
+
+def ablation_form(table: pd.DataFrame) -> pd.DataFrame:
+    """`ablation` as the paper prints it: a row per arm, percent with interval (and range over seeds). An arm that could
+    not be read has no numbers, one whose start could not be read says so."""
+    names = {"chat": "Chat", "chat-hard": "Chat Hard", "safety": "Safety", "reasoning": "Reasoning", "overall": "Avg"}
+    out = []
+    for (arm, seed), part in table.groupby(["arm", "seed"], sort=False):
+        by, first = part.set_index("section"), part.iloc[0]
+        row: dict[str, Any] = {"arm": arm, "seed": seed}
+        for section, name in names.items():
+            there = section in by.index and by["read"][section] >= UNREADABLE
+            row[name] = _percent(by.loc[section]) if there else "cannot be read" if section in by.index else ""
+        row["read"] = f"{100 * by['read'].mean():.1f}"
+        row["start"] = "" if math.isnan(first["start"]) else f"{100 * first['start']:.1f}"
+        if first["start_read"] < UNREADABLE:
+            row["start"] = "cannot be read"
+        row["start read"] = "" if math.isnan(first["start_read"]) else f"{100 * first['start_read']:.1f}"
+        out.append({**row, "start is": first["start_from"]})
+    return pd.DataFrame(out)
+
+
+def _percent(row: pd.Series) -> str:
+    text = f"{100 * row['value']:.1f} [{100 * row['lo']:.1f}, {100 * row['hi']:.1f}]"
+    spread = row.get("seeds", 1) > 1
+    return f"{text} ({100 * row['least']:.1f} to {100 * row['most']:.1f})" if spread else text
+
+
+# --- The meta RM ------------------------------------------------------------------------------------------------------
+
+
+def meta_scores(lab: Lab, meta: str, name: str, *, limit: int = 400) -> pd.DataFrame:
+    """What the meta RM `meta` gives the judgments of judge `name`, on the first `limit` items in both orders.
+
+    profile, seed, judge, item, cluster, order, sample, label (1: the judgment is right), score. Scores are kept in the
+    profile's store: the second time no model is run. Raises ParameterError where judge or model is not there.
+    """
+    from rrmlib.engines.scalar import ScalarEngine
+
+    said, entry = judged(lab, name), lab.judges[name]
+    prompt, shown = load_prompt(entry.spec.format), items(lab, entry.split)[: limit or None]
+    known = {item.id: item for item in shown}
+    engine = ScalarEngine(folder(lab, meta))
+    rows, requests = [], []
+    for j in said:
+        item = known.get(j.item)
+        if not isinstance(item, Comparison) or j.text == "":
+            continue
+        query = prompt.messages(item, j.order)
+        requests.append(Request(messages=(), sampling=Sampling(1), query=query, responses=(j.text,)))
+        verdict = j.in_item_order().verdict
+        head = {"profile": lab.profile, "seed": str(lab.seed), "judge": name, "item": item.id, "cluster": item.cluster}
+        label = int(verdict is not None and verdict.choice == item.label)
+        rows.append({**head, "order": str(j.order), "sample": j.sample, "label": label})
+    keys = [store_key(engine, request) for request in requests]
+    with Store(store(lab)) as texts:
+        wanted = dict(zip(keys, requests))
+        there = texts.get(wanted)
+        missing = [request for key, request in wanted.items() if key not in there]
+        for batch in engine.generate(missing) if missing else ():
+            texts.put(engine, [(missing[i], done) for i, done in batch])
+        done = texts.get(keys)
+    engine.close()
+    scores = [json.loads(done[key].text)[0] if key in done else math.nan for key in keys]
+    return pd.DataFrame(rows).assign(score=scores)
+
+
+def meta_auc(scores: pd.DataFrame) -> pd.DataFrame:
+    """AUC of a meta RM within an item, among its own samples in one order, and pooled over all.
+
+    "within": mean over the lists of samples that hold both right and wrong ones, clustered by problem. "pooled": all
+    judgments together (it also rewards knowing which items are easy), bootstrap over problems.
+    """
+    out = []
+    for (profile, seed, judge), part in scores.dropna(subset="score").groupby(["profile", "seed", "judge"], sort=False):
+        head = {"profile": profile, "seed": seed, "judge": judge}
+        lists = [(p["cluster"].iloc[0], auc(p["label"], p["score"])) for _, p in part.groupby(["item", "order"])]
+        both = [(cluster, value) for cluster, value in lists if not math.isnan(value)]
+        e = clustered_mean([value for _, value in both], [cluster for cluster, _ in both])
+        out.append({**head, "kind": "within", **bounds(e)})
+        labels, values = part["label"].to_numpy(), part["score"].to_numpy()
+        draws = []
+        for weight in weights(part["cluster"], "meta auc"):
+            index = np.repeat(np.arange(len(part)), weight)
+            draws.append(auc(labels[index], values[index]))
+        found = {"n": len(part), "value": auc(labels, values), **percentiles(draws)}
+        out.append({**head, "kind": "pooled", **found})
+    return pd.DataFrame(out)
+
+
+def auc(labels: Any, scores: Any) -> float:
+    """Chance that a right one has the higher score than a wrong one, ties half; NaN where one kind is missing."""
+    y, ranks = np.asarray(labels, bool), rankdata(scores)
+    right, wrong = int(y.sum()), int((~y).sum())
+    if not right or not wrong:
+        return math.nan
+    return float((ranks[y].sum() - right * (right + 1) / 2) / (right * wrong))
