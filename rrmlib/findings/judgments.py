@@ -93,7 +93,7 @@ def readings(
                 **dict(zip(KEYS, (profile, str(seed), judge, mode))),
                 "item": item.id,
                 "cluster": item.cluster,
-                "section": SECTION.get(item.subset, "lists"),
+                "section": section_of(item),
                 "subset": item.subset,
                 "difficulty": int(item.difficulty),
                 "shown": shown_steps(problem(query)),
@@ -119,6 +119,11 @@ def behaviour(text: str) -> str:
     if found:
         return _BEHAVIOUR[found[1]]
     return "other" if re.search(r"<think>|<eval>|<solution>|Analysis: ", text) else "none"
+
+
+def section_of(item: Item) -> str:
+    """The section that an item counts in; "lists" for a list of candidates."""
+    return SECTION[item.subset] if isinstance(item, Comparison) else "lists"
 
 
 def _credit(item: Item, judgment: Judgment) -> float:

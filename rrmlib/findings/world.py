@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from rrmlib.comparison import Comparison, Item, Order
-from rrmlib.findings.judgments import bounds, problem
+from rrmlib.findings.judgments import bounds, problem, section_of
 from rrmlib.lab import Lab, world
 from rrmlib.parse import parse
 from rrmlib.prompt import load_prompt
@@ -45,7 +45,7 @@ def counts(splits: Mapping[str, Sequence[Item]], *by: str) -> pd.DataFrame:
     rows = [
         {
             "split": split,
-            "section": SECTION.get(item.subset, "lists"),
+            "section": section_of(item),
             "subset": item.subset,
             "source": item.source,
             "difficulty": int(item.difficulty),

@@ -1,0 +1,114 @@
+"""Length against difficulty, the checker on traces, behaviours, and choosing against doing; worked by hand where it
+can be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakelab import says, splits
+
+from rrmlib.findings.judgments import readings
+from rrmlib.findings.traces import behaviours, effort, faithful, gain, thinking, within_spearman
+from rrmlib.world.judging import BEHAVIOURS
+
+TEST = splits()["test"]
+FORCED = {name: f"base.{name}" for name in BEHAVIOURS}
+
+
+def rows_of(judge, mixture, **how):
+    said = says(TEST, judge, how.pop("format", "rrm_compact"), mixture, **how)
+    return readings(TEST, said, profile="p", judge=judge, mode="greedy")
+
+
+def test_within_spearman_by_hand():
+    # two strata, each rising, though y falls from the first to the second: plain correlation would be negative
+    x, y, s = [1, 2, 3, 4], [10, 11, 1, 2], ["a", "a", "b", "b"]
+    assert within_spearman(x, y, s) == pytest.approx(1)
+    # ranks of (1, 2, 3) against (2, 1, 3): centred (-1, 0, 1) and (0, -1, 1), so 1 / 2
+    assert within_spearman([1, 2, 3], [2, 1, 3], ["a"] * 3) == pytest.approx(0.5)
+    # monotone transformations change nothing; a stratum in which x is constant adds nothing to the product
+    assert within_spearman([1, 4, 9, 5, 5], [2, 1, 3, 0, 9], list("aaabb")) < 0.5
+    assert math.isnan(within_spearman([1, 2], [3, 3], ["a", "a"]))
+
+
+def test_a_judge_that_writes_steps_thinks_longer_on_harder_items_and_one_that_guesses_does_not():
+    rows = pd.concat([rows_of("good", {"careful": 1}), rows_of("poor", {"guess": 1})])
+    table = effort(rows).set_index("judge")
+    assert table["value"]["good"] > 0.5
+    assert table["lo"]["good"] > 0
+    assert math.isnan(table["value"]["poor"])  # always the same length: there is nothing to correlate
+    cells = thinking(rows[rows["judge"] == "good"])
+    assert (cells["difficulty"] <= cells["shown"]).all()
+    assert (cells["lo"] <= cells["value"]).all()
+    assert cells["n"].sum() == sum(item.subset.startswith(("chain", "program")) for item in TEST)
+    long = cells.groupby("shown")
+    assert all(np.corrcoef(c["difficulty"], c["value"])[0, 1] > 0 for _, c in long if c["difficulty"].nunique() > 2)
+
+
+def test_the_checker_finds_slips_and_only_correct_judgments_count():
+    rows = pd.concat(
+        [rows_of("good", {"careful": 1}), rows_of("slips", {"careful": 1}, slips=0.5), rows_of("poor", {"guess": 1})]
+    )
+    table, examples = faithful(rows)
+    of = table[table["section"] == "reasoning"].set_index(["judge", "measure"])
+    assert of["value"]["good", "all true"] == 1
+    assert 0.3 < of["value"]["slips", "something false"] < 0.7
+    assert of["value"]["poor", "states nothing"] == 1
+    assert of["n"]["poor", "all true"] == (
+        rows[(rows["judge"] == "poor") & (rows["section"] == "reasoning")]["credit"].sum()
+    )
+    assert table.groupby(["judge", "section"])["value"].sum().round(9).eq(1).all()
+    assert set(examples["judge"]) == {"slips"}
+    assert all(row.false in row.text for row in examples.itertuples())
+
+
+def test_a_judge_that_is_never_right_has_no_faithful_traces():
+    rows = rows_of("j", {"careful": 1}).assign(credit=0.0)
+    table, examples = faithful(rows)
+    assert table.empty
+    assert examples.empty
+
+
+def test_behaviours_are_shares_of_judgments():
+    table = behaviours(rows_of("j", {"careful": 0.7, "first": 0.3}))
+    of = table[table["section"] == "overall"].set_index("behaviour")["value"]
+    assert of.sum() == pytest.approx(1)
+    assert 0.55 < of["careful"] < 0.85
+    assert of["guess"] == 0
+
+
+def test_a_gain_splits_into_choosing_and_doing():
+    forced = [rows_of(judge, {name: 1}) for name, judge in FORCED.items()]
+    base = rows_of("base", {"careful": 0.2, "guess": 0.8})
+    rows = pd.concat([*forced, base, rows_of("chose", {"careful": 1})])
+    table = gain(rows, "base", "chose", FORCED).set_index(["section", "part"])
+    share = base[base["section"] == "reasoning"]["behaviour"].eq("careful").mean()
+    skill = {
+        name: rows[(rows["judge"] == j) & (rows["section"] == "reasoning")]["credit"].mean()
+        for name, j in FORCED.items()
+    }
+    by_hand = (1 - share) * skill["careful"] - (1 - share) * skill["guess"]
+    assert table["value"]["reasoning", "choosing"] == pytest.approx(by_hand)
+    whole = table["value"].unstack()
+    assert np.allclose(whole["total"], whole["choosing"] + whole["doing"])
+    assert {"overall", "reasoning", "unseen"} <= set(whole.index)
+    assert whole["total"]["overall"] == pytest.approx(
+        whole["total"][["reasoning", "chat", "chat-hard", "safety"]].mean()
+    )
+    assert (table["lo"] <= table["value"] + 1e-9).all()
+
+
+def test_what_is_new_is_doing_and_who_did_not_judge_is_named():
+    forced = [rows_of(judge, {name: 1}) for name, judge in FORCED.items()]
+    after = rows_of("after", {"careful": 1}).assign(behaviour="other")
+    rows = pd.concat([*forced, rows_of("base", {"guess": 1}), after])
+    table = gain(rows, "base", "after", FORCED).set_index(["section", "part"])["value"]
+    assert table["reasoning", "choosing"] < 0  # it left guessing, and for nothing that the base can be forced into
+    assert table["reasoning", "doing"] > 0.5
+    with pytest.raises(ValueError, match=r"no judgments of nobody"):
+        gain(rows, "base", "nobody", FORCED)
+    with pytest.raises(ValueError, match=r"did not judge the same"):
+        gain(rows[~((rows["judge"] == "after") & (rows["item"] == TEST[0].id))], "base", "after", FORCED)
