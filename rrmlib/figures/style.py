@@ -32,6 +32,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+DASHED = (0, (4, 3))
 INK, QUIET, RULE = "#222222", "#6b6b6b", "#e3e3e3"  # text and axes; remarks; guide lines
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
@@ -115,6 +116,27 @@ def figure(width: float, height: float, title: str = "") -> Figure:
         fig.suptitle(lines, x=0.08 / width, ha="left", fontsize=8, color=QUIET, linespacing=1.2)
     cast(Any, fig).rrm = {"title": title}
     return fig
+
+
+def need(table: pd.DataFrame, columns: str) -> pd.DataFrame:
+    """The table, where it has these columns and a row. Raises ValueError."""
+    if missing := [c for c in columns.split() if c not in table.columns]:
+        raise ValueError(f"table without column {missing[0]!r}; needed: {columns}")
+    if table.empty:
+        raise ValueError("the table is empty: nothing to draw")
+    return table
+
+
+def note(fig: Figure, text: str) -> None:
+    """What the axes show, in small type under them."""
+    fig.supxlabel(wrap(text, int(fig.get_figwidth() * 15)), fontsize=8, linespacing=1.3)
+
+
+def beside(ax: Any, row: float, text: str, *, points: float = 8, colour: str = INK) -> None:
+    """Text in a row (data coordinates), that many points right of the axes."""
+    drawn: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": colour, "linespacing": 1.2}
+    where = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
+    ax.annotate(text, (1, row), (points, 0), **where, **drawn)
 
 
 def finish(fig: Figure, kind: str, data: pd.DataFrame) -> Figure:

@@ -159,7 +159,8 @@ def gain(rows: pd.DataFrame, before: str, after: str, forced: Mapping[str, str],
         if set(SECTIONS) <= set(results):
             parts = ("total", "choosing", "doing")
             results["overall"] = {p: np.mean([results[s][p] for s in SECTIONS], axis=0) for p in parts}
-        for section, found in results.items():
+        for section in [s for s in ("overall", *SECTIONS, "unseen", "lists") if s in results]:
+            found = results[section]
             n = int(by["section"].isin(SECTIONS if section == "overall" else [section]).sum())
             head = {
                 "profile": profile,

@@ -25,7 +25,7 @@ from rrmlib.world import data as world_data
 from rrmlib.world.leaks import leaks
 from rrmlib.world.oracle import first_oracle, second_oracle, shown_label
 from rrmlib.world.pairs import SECTION, digest, shown_steps
-from rrmlib.world.problem import split_of, stream
+from rrmlib.world.problem import SECTIONS, split_of, stream
 
 
 def examples(shown: Sequence[Item], per_subset: int = 1, seed: int = 0) -> pd.DataFrame:
@@ -140,7 +140,7 @@ def filtered(said: pd.DataFrame, seed: int) -> pd.DataFrame:
     ways |= {"dropped": kept.assign(right=True), "random": said.iloc[chance].assign(right=said["first"].iloc[chance])}
     out = []
     for way, part in ways.items():
-        for section in ("overall", *dict.fromkeys(said["section"])):
+        for section in ("overall", *[s for s in SECTIONS if s in set(said["section"])]):
             here, of = (t if section == "overall" else t[t["section"] == section] for t in (part, said))
             e = clustered_mean(here["right"].astype(float), list(here["cluster"]))
             out.append({"seed": str(seed), "way": way, "section": section, **bounds(e), "kept": len(here) / len(of)})

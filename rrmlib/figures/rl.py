@@ -1,0 +1,94 @@
+"""Figures of the notebook `rl`, and of `distillation`: differences with what was expected, and training curves.
+
+Accuracy by section is drawn by `evaluation.sections`, traces by `traces.py`.
+
+Left out: the numbers (`findings/`), files (`style.save`).
+
+    fig = contrasts(judgments.differences(rows, stated))
+    fig = curves(models.curves([lab], ["rrm-s", "random-s"]))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rrmlib.figures import style
+from rrmlib.figures.style import DASHED, INK, QUIET, RULE
+
+PERCENT = {"accuracy", "truncated", "unparsed"}
+UNITS = {"length": "length (tokens)", "entropy": "entropy (nats)", "kl": "KL (nats)"}
+VERDICTS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": "#6b6b6b", "": INK}
+
+
+def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Paired differences with 95 % intervals; a tick is what was expected, beside it what the interval says of it.
+
+    `table`: a, b, section, n, value, lo, hi, expected, verdict, read_a, read_b. Raises ValueError for an empty table.
+    """
+    shown = style.need(table, "a b section n value lo hi expected verdict read_a read_b")
+    with style.apply():
+        fig = style.figure(8.6, 0.8 + 0.3 * len(shown), title)
+        ax = fig.subplots()
+        ax.axvline(0, color=QUIET, lw=0.8, ls=DASHED)
+        names = []
+        for y, row in enumerate(shown.itertuples()):
+            colour = VERDICTS[row.verdict]
+            ax.axhline(y, color=RULE, lw=0.7, zorder=0)
+            ax.plot([row.lo, row.hi], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
+            ax.plot([row.value], [y], "o", color=colour, ms=6, mec="white", mew=0.6, zorder=4)
+            if row.expected:
+                bound = 0.0 if row.expected == "above 0" else float(row.expected.split()[0]) / 100
+                ax.plot([bound, bound], [y - 0.3, y + 0.3], color=INK, lw=1.4)
+            names.append(f"{row.a} − {row.b}, {row.section}")
+            ends = f"{100 * row.value:+.1f} [{100 * row.lo:+.1f}, {100 * row.hi:+.1f}]"
+            said = f"{row.expected}: {row.verdict}" if row.verdict else ""
+            style.beside(ax, y, ends)
+            style.beside(ax, y, said, points=112, colour=colour)
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+        low = shown[["read_a", "read_b"]].min().min()
+        note = "Points of accuracy, paired by comparison, 95 % interval. Black tick: what was expected."
+        style.note(fig, f"{note} n = {shown['n'].min():,} to {shown['n'].max():,}; at least {100 * low:.1f} % read.")
+        return style.finish(fig, "contrasts", shown)
+
+
+def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: str = "") -> Figure:
+    """One panel per metric over steps: raw values as thin lines, smoothed ones thick, one colour per model.
+
+    `table`: seed, judge, step, metric, n, value, smooth. Raises ValueError for an empty table.
+    """
+    shown = style.need(table, "seed judge step metric n value smooth")
+    look = style.looks([*(judges or ()), *shown["judge"]])
+    metrics = list(dict.fromkeys(shown["metric"]))
+    across = min(3, len(metrics))
+    with style.apply():
+        fig = style.figure(2.6 * across + 0.4, 0.9 + 1.75 * math.ceil(len(metrics) / across), title)
+        axes = np.atleast_1d(fig.subplots(math.ceil(len(metrics) / across), across, sharex=True)).ravel()
+        for ax in axes[len(metrics) :]:
+            ax.set_visible(False)
+        for ax, metric in zip(axes, metrics):
+            for (name, _), run in shown[shown["metric"] == metric].groupby(["judge", "seed"], sort=False):
+                ax.plot(run["step"], run["value"], color=look[name].colour, lw=0.5, alpha=0.35)
+                every = max(1, len(run) // 5)
+                line = {"color": look[name].colour, "marker": look[name].marker, "markevery": every, "ms": 4}
+                ax.plot(run["step"], run["smooth"], lw=1.5, **line)
+            if metric in PERCENT:
+                ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+            ax.set_title(f"{metric} (%)" if metric in PERCENT else UNITS.get(metric, metric), loc="left")
+            ax.tick_params(labelbottom=True)
+        used = [one for name, one in look.items() if name in set(shown["judge"])]
+        for one in used:
+            axes[0].plot([], [], color=one.colour, marker=one.marker, ms=4, lw=1.5, label=one.name)
+        fig.legend(loc="outside upper left", ncols=min(5, len(used)), frameon=False, fontsize=8)
+        n = sorted(set(shown["n"]))
+        many = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
+        style.note(fig, f"RL steps. Thin: each step ({many} rollouts, sampled); thick: moving mean.")
+        return style.finish(fig, "curves", shown)
