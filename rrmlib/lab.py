@@ -67,7 +67,7 @@ DATA: dict[str, Named] = {  # data -> f(Context) -> (rows, valid) or Data
     "rl": "rrmlib.world.data:rl",
     "verdicts": "rrmlib.world.data:verdicts",
     "pairs": "rrmlib.world.data:pairs",
-    "distilled": "rrmlib.world.data:distilled",
+    "distilled": "rrmlib.world.distil:distilled",
     "rft": "rrmlib.world.data:rft",
     "meta": "rrmlib.world.data:meta",
     "solutions": "rrmlib.world.data:solutions",

@@ -6,7 +6,7 @@ machine; their hashes are in `frozen.json` and are checked), training pairs are 
 (rejective fine-tuning, the meta RM, the model's own right judgments) goes through an engine, so a 7B model is used
 alike.
 
-Left out: training (`train/`), the oracles themselves (`oracle.py`).
+Left out: training (`train/`), traces of oracles (`distil.py`).
 
     pairs(context)      # Data(rows=[{"chosen": "...", "rejected": "..."}, ...], valid=[...])
 """
@@ -28,7 +28,7 @@ from rrmlib.judgment import Reading, Scores
 from rrmlib.parse import parse
 from rrmlib.prompt import Prompt
 from rrmlib.world import text as world_text
-from rrmlib.world.oracle import first_oracle, second_oracle, shown_label
+from rrmlib.world.oracle import shown_label
 from rrmlib.world.pairs import SECTION, build, candidate_sets, digest
 from rrmlib.world.problem import stream
 
@@ -100,7 +100,7 @@ def splits(settings: Mapping[str, Any], seed: int) -> dict[str, list[Item]]:
 # --- Rows ------------------------------------------------------------------------------------------------------------
 
 
-class _Renderer:
+class Renderer:
     """Prompts through the chat template of the model that is trained."""
 
     def __init__(self, folder: Path | None) -> None:
@@ -125,7 +125,7 @@ def _data(rows: Sequence[Mapping[str, Any]], valid: Sequence[Mapping[str, Any]] 
 
 def text(c: Context) -> Data:
     """Pretraining documents, `documents` of them (options)."""
-    render = _Renderer(None)
+    render = Renderer(None)
     n = int(c.options.get("documents", 60_000))
 
     def rows(n: int, seed: int) -> list[dict[str, str]]:
@@ -137,7 +137,7 @@ def text(c: Context) -> Data:
 
 def solutions(c: Context) -> Data:
     """What the policy model learns: queries and right responses, nothing about judging."""
-    render = _Renderer(None)
+    render = Renderer(None)
     rows = [
         {"prompt": render.prompt((Message("user", a),)), "completion": b}
         for a, b in world_text.solutions(int(c.options.get("documents", 20_000)), c.seed)
@@ -145,7 +145,7 @@ def solutions(c: Context) -> Data:
     return _data(rows, (), "Queries and right responses of split policy.")
 
 
-def _pairs_of(c: Context, split: str) -> list[Comparison]:
+def pairs_of(c: Context, split: str) -> list[Comparison]:
     found = [item for item in c.items[split] if isinstance(item, Comparison) and SECTION[item.subset] != "unseen"]
     if not found:
         raise ValueError(f"split {split} has no comparisons")
@@ -162,10 +162,10 @@ def rl(c: Context) -> Data:
     `thinking: false` closes the thinking in the prompt (the direct judge).
     """
     assert c.prompt is not None
-    render = _Renderer(c.parent)
+    render = Renderer(c.parent)
     args = {"thinking": c.options["thinking"]} if "thinking" in c.options else {}
     rows: list[dict[str, Any]] = []
-    items: list[Item] = [*_pairs_of(c, "rl")]
+    items: list[Item] = [*pairs_of(c, "rl")]
     if c.prompt.kind == "list":
         items += c.items.get("rl-lists", ())
     stream("rl", c.seed).shuffle(items)
@@ -192,7 +192,7 @@ def _truth(item: Item) -> tuple[float, ...]:
 def verdicts(c: Context) -> Data:
     """The bare verdict of every comparison of `split` (default rl, the pairs that RL sees), in both orders."""
     assert c.prompt is not None
-    render, split = _Renderer(c.parent), str(c.options.get("split", "rl"))
+    render, split = Renderer(c.parent), str(c.options.get("split", "rl"))
 
     def rows(split: str) -> list[dict[str, str]]:
         assert c.prompt is not None
@@ -201,7 +201,7 @@ def verdicts(c: Context) -> Data:
                 "prompt": render.prompt(c.prompt.messages(item, order)),
                 "completion": bare_verdict(c.prompt.parser, shown_label(item, order) == "first"),
             }
-            for item in _pairs_of(c, split)
+            for item in pairs_of(c, split)
             for order in (Order.AB, Order.BA)
         ]
 
@@ -220,7 +220,7 @@ def bare_verdict(parser: str, first: bool) -> str:
 
 def pairs(c: Context) -> Data:
     """Better and worse conversation of every comparison of split rl: what a Bradley-Terry model learns from."""
-    render = _Renderer(c.parent)
+    render = Renderer(c.parent)
 
     def rows(split: str) -> list[dict[str, str]]:
         return [
@@ -228,53 +228,17 @@ def pairs(c: Context) -> Data:
                 "chosen": render.conversation(item.query, item.first if item.label == "first" else item.second),
                 "rejected": render.conversation(item.query, item.second if item.label == "first" else item.first),
             }
-            for item in _pairs_of(c, split)
+            for item in pairs_of(c, split)
         ]
 
     return _data(rows("rl"), rows("valid"), "The comparisons of split rl.")
-
-
-def distilled(c: Context) -> Data:
-    """RM-R1's cold start (2505.02387, section 3.2): first oracle, correction of the wrong by the second, on split sft.
-
-    Option `n` takes the first n items. `filter`: "corrected" (wrong traces are rewritten, as published), "dropped"
-    (wrong traces are left out) or "random" (the control: as many of the first oracle's traces as "dropped" keeps,
-    right or wrong, by chance).
-    """
-    assert c.prompt is not None
-    render, style = _Renderer(c.parent), _style(c.prompt)
-    way = str(c.options.get("filter", "corrected"))
-    if way not in ("corrected", "dropped", "random"):
-        raise ValueError(f"filter {way!r}: corrected, dropped or random")
-    items = _pairs_of(c, "sft")[: int(c.options.get("n", 10**9))]
-    rows, wrong = [], []
-    for number, item in enumerate(items):
-        order = (Order.AB, Order.BA)[number % 2]  # A and B alternate, as in the official code
-        said = first_oracle(item, order, style, c.seed)
-        if not _right(c.prompt, said, item, order):
-            wrong.append(number)
-            said = second_oracle(item, order, style, c.seed, said) if way == "corrected" else said
-        rows.append({"prompt": render.prompt(c.prompt.messages(item, order)), "completion": said})
-    if way != "corrected":
-        kept = sorted(set(range(len(items))) - set(wrong))
-        if way == "random":
-            kept = sorted(stream("random control", c.seed).sample(range(len(items)), len(kept)))
-        rows = [rows[i] for i in kept]
-    share = len(wrong) / len(items)
-    note = f"{len(items)} traces of the first oracle, {len(wrong)} wrong ({share:.0%}); {way}: {len(rows)} used."
-    c.log(f"distilled: {note}")
-    return _data(rows, (), note)
-
-
-def _style(prompt: Prompt) -> str:
-    return prompt.name.removesuffix("_compact")
 
 
 def _reading(prompt: Prompt, said: str, finish: str, n: int) -> Reading:
     return parse(prompt.parser, said, finish, opens_think=prompt.opens_think, n=n)
 
 
-def _right(prompt: Prompt, said: str, item: Item, order: Order, finish: str = "stop") -> bool:
+def is_right(prompt: Prompt, said: str, item: Item, order: Order, finish: str = "stop") -> bool:
     """Whether a judgment is right: the label's verdict, or the best response scored strictly highest."""
     reading = _reading(prompt, said, finish, len(order))
     truth = [_truth(item)[i] for i in order.shown]
@@ -334,8 +298,8 @@ def rft(c: Context) -> Data:
     """
     assert c.prompt is not None
     assert c.parent is not None
-    render = _Renderer(c.parent)
-    items: list[Item] = [*_pairs_of(c, "sft"), *c.items.get("sft-lists", ())]
+    render = Renderer(c.parent)
+    items: list[Item] = [*pairs_of(c, "sft"), *c.items.get("sft-lists", ())]
     stream("rft", c.seed).shuffle(items)
     items = items[: int(c.options.get("n", 10**9))]
     tasks = [(item, placement(item, c.seed), "") for item in items]
@@ -344,7 +308,7 @@ def rft(c: Context) -> Data:
     if c.options.get("plain", True):
         for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=k, seed=c.seed):
             item, order, _ = tasks[number]
-            said[number].append((done.text, _right(c.prompt, done.text, item, order, done.finish)))
+            said[number].append((done.text, is_right(c.prompt, done.text, item, order, done.finish)))
     rows: list[dict[str, str]] = []
     count: Counter[str] = Counter()
 
@@ -367,7 +331,7 @@ def rft(c: Context) -> Data:
         for number, _, _, done in sampled(c.parent, c.prompt, hinted, samples=1, seed=c.seed + 1):
             item, order, _ = tasks[number]
             count["hinted"] += 1
-            if _right(c.prompt, done.text, item, order, done.finish):
+            if is_right(c.prompt, done.text, item, order, done.finish):
                 count["hinted kept"] += 1
                 keep(number, done.text)
     note = f"{len(items)} items; " + ", ".join(f"{n} {what}" for what, n in count.items()) + f"; {len(rows)} rows."
@@ -379,12 +343,12 @@ def own_right(c: Context) -> Data:
     """The control for RL: the parent's own right judgments on split rl, `n` of them, as SFT data."""
     assert c.prompt is not None
     assert c.parent is not None
-    render, wanted = _Renderer(c.parent), int(c.options.get("n", 1500))
-    tasks = [(item, order, "") for item in _pairs_of(c, "rl") for order in (Order.AB, Order.BA)]
+    render, wanted = Renderer(c.parent), int(c.options.get("n", 1500))
+    tasks = [(item, order, "") for item in pairs_of(c, "rl") for order in (Order.AB, Order.BA)]
     rows = []
     for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=1, seed=c.seed):
         item, order, _ = tasks[number]
-        if _right(c.prompt, done.text, item, order, done.finish):
+        if is_right(c.prompt, done.text, item, order, done.finish):
             rows.append({"prompt": render.prompt(c.prompt.messages(item, order)), "completion": done.text})
     rows = stream("own right", c.seed).sample(rows, min(wanted, len(rows)))
     return _data(rows, (), f"{len(rows)} right judgments of the parent itself.")
@@ -397,13 +361,13 @@ def meta(c: Context) -> Data:
     """
     assert c.prompt is not None
     assert c.of is not None
-    render, k = _Renderer(c.of), int(c.options.get("samples", 6))
-    items = _pairs_of(c, "meta")
+    render, k = Renderer(c.of), int(c.options.get("samples", 6))
+    items = pairs_of(c, "meta")
     tasks = [(item, order, "") for item in items for order in (placement(item, c.seed),)]
     rows: list[list[dict[str, Any]]] = [[] for _ in items]
     for number, _, request, done in sampled(c.of, c.prompt, tasks, samples=k, seed=c.seed):
         item, order, _ = tasks[number]
-        right = _right(c.prompt, done.text, item, order, done.finish)
+        right = is_right(c.prompt, done.text, item, order, done.finish)
         rows[number].append(
             {"text": render.conversation(request.messages, done.text), "label": int(right), "item": item.id}
         )

@@ -1,0 +1,149 @@
+"""RM-R1's cold start (2505.02387, section 3.2): traces of two oracles on split sft, filtered, as training rows.
+
+A first oracle judges with the very prompt that the model is asked with; where it misses the label, a second is shown
+that prompt, the failed judgment and the right verdict, and rewrites. In the lab both are programs (`oracle.py`).
+Options `first` and `second` put any engine in their place: a mapping with the fields of a judge spec that say which
+model it is and how it draws, or just the model's address (engine hf):
+
+    data: {name: distilled, n: 9000, first: {engine: openai, model: m, temperature: 1.0, max_tokens: 8192,
+           options: {base_url: "https://..."}}, second: "path:models/rewriter"}
+
+What an engine says is kept in runs/oracles.sqlite, batch by batch: a run that was stopped pays for nothing twice. A
+model is keyed by the address of its oracle, not by what lies there: give an hf model a revision, a folder a name of its
+own. Left out: lab models as oracles (nothing would make them first), several samples per item.
+
+    distilled(context)      # Data(rows=[{"prompt": "...", "completion": "<type>..."}, ...])
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rrmlib.artefact import root
+from rrmlib.comparison import Comparison, Message, Order
+from rrmlib.engines.base import Completion, Request, Sampling, sample_seed, store_key
+from rrmlib.judge import open_engine
+from rrmlib.params import JudgeSpec, ParameterError
+from rrmlib.prompt import FOLDER, Prompt
+from rrmlib.store import Store
+from rrmlib.world.data import Renderer, bare_verdict, is_right, pairs_of
+from rrmlib.world.oracle import first_oracle, second_oracle, shown_label
+from rrmlib.world.problem import stream
+
+if TYPE_CHECKING:
+    from rrmlib.lab import Context, Data
+
+FILTERS = ("corrected", "dropped", "random")
+REWRITE = FOLDER / "rm_r1_rewrite.v1.txt"  # {prompt}, {failed} and {verdict}; a changed word is a new version
+STORE = Path("runs", "oracles.sqlite")
+_FIELDS = ("engine", "model", "options", "temperature", "top_p", "max_tokens", "seed", "stop", "template_args")
+
+Task = tuple[Comparison, Order]
+Oracle = Callable[[Sequence[Task], Sequence[str | None]], list[Completion]]  # (tasks, the failed judgment of each)
+
+
+def distilled(c: Context) -> Data:
+    """Rows {"prompt", "completion"} on split sft. Raises ParameterError for an oracle that is none, ValueError.
+
+    Option `n` takes the first n items. `filter`: "corrected" (wrong traces are rewritten, as published), "dropped"
+    (wrong traces are left out) or "random" (the control: as many of the first oracle's traces as "dropped" keeps,
+    right or wrong, by chance). A trace that an engine could not give, and a rewritten one that still misses the label,
+    is left out; the note gives the numbers.
+    """
+    from rrmlib.lab import Data
+
+    assert c.prompt is not None
+    prompt, render, way = c.prompt, Renderer(c.parent), str(c.options.get("filter", "corrected"))
+    if way not in FILTERS:
+        raise ValueError(f"filter {way!r}: {', '.join(FILTERS)}")
+    first, second = (_oracle(c, prompt, role) for role in ("first", "second"))
+    items = pairs_of(c, "sft")[: int(c.options.get("n", 10**9))]
+    tasks = [(item, (Order.AB, Order.BA)[number % 2]) for number, item in enumerate(items)]  # as the official code
+    said = first(tasks, [None] * len(tasks))
+    had = [i for i, completion in enumerate(said) if completion.finish not in ("error", "too_long")]
+    if not had:
+        why = f": {said[0].error}" if said else ""
+        raise ValueError(f"the first oracle gave no trace{why}")
+    right = [i for i in had if is_right(prompt, said[i].text, *tasks[i], said[i].finish)]
+    wrong = sorted({*had} - {*right})
+    used = {i: said[i].text for i in right}
+    if way == "corrected":
+        again = second([tasks[i] for i in wrong], [said[i].text for i in wrong])
+        used |= {i: r.text for i, r in zip(wrong, again) if is_right(prompt, r.text, *tasks[i], r.finish)}
+    elif way == "random":
+        used = {i: said[i].text for i in stream("random control", c.seed).sample(had, len(right))}
+    rows = [{"prompt": render.prompt(prompt.messages(*tasks[i])), "completion": used[i]} for i in sorted(used)]
+    came = f"{len(had)}{f' of {len(said)}' if len(had) < len(said) else ''} traces of the first oracle"
+    note = f"{came}, {len(wrong)} wrong ({len(wrong) / len(had):.0%}); {way}: {len(rows)} used."
+    c.log(f"distilled: {note}")
+    return Data(rows, (), note)
+
+
+def rewriting(prompt: Prompt, item: Comparison, order: Order, failed: str) -> tuple[Message, ...]:
+    """What the second oracle is asked: one message with the judge's prompt, its failed judgment, the right verdict.
+
+    The judgment is not an assistant turn, of which chat templates may strip the thinking.
+    """
+    values = {
+        "prompt": "\n\n".join(message.content for message in prompt.messages(item, order)),
+        "failed": failed,
+        "verdict": bare_verdict(prompt.parser, shown_label(item, order) == "first"),
+    }
+    text = REWRITE.read_text("utf-8").strip()
+    return (Message("user", re.sub(r"\{(\w+)\}", lambda match: values[match[1]], text)),)
+
+
+def _oracle(c: Context, prompt: Prompt, role: str) -> Oracle:
+    """The oracle of a role: what the options name, else the program of this world."""
+    if role in c.options:
+        spec = _spec(c.options[role], f"model {c.model.name!r}: data: {role}")
+        return lambda tasks, failed: _asked(prompt, spec, c.seed, tasks, failed)
+    style = prompt.name.removesuffix("_compact")
+    if role == "first":
+        return lambda tasks, _: [Completion(first_oracle(*task, style, c.seed), "stop") for task in tasks]
+    return lambda tasks, failed: [
+        Completion(second_oracle(*task, style, c.seed, text or ""), "stop") for task, text in zip(tasks, failed)
+    ]
+
+
+def _spec(given: Any, where: str) -> JudgeSpec:
+    given = {"model": given} if isinstance(given, str) else given
+    if not isinstance(given, dict):
+        raise ParameterError(f"{where}: expected a model's address or a mapping, found {given!r:.60}")
+    if unknown := sorted(set(map(str, given)) - {*_FIELDS}):
+        raise ParameterError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(_FIELDS)}")
+    spec = JudgeSpec.parse({"name": "oracle", "engine": "hf", "format": "rm_r1", **given}, where)
+    if spec.engine in ("heuristic", "scalar", "recorded") or spec.model.startswith("lab:"):
+        raise ParameterError(f"{where}: {spec.engine} {spec.model} cannot be an oracle: one that writes, no lab: model")
+    return spec
+
+
+def _asked(
+    prompt: Prompt, spec: JudgeSpec, seed: int, tasks: Sequence[Task], failed: Sequence[str | None]
+) -> list[Completion]:
+    """One completion per task; what the store holds is not asked again. Raises EngineError, ParameterError."""
+    drawn = Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.stop)
+    given = tuple(sorted((name, json.dumps(value)) for name, value in spec.template_args.items()))
+    requests = []
+    for task, text in zip(tasks, failed):
+        messages = prompt.messages(*task) if text is None else rewriting(prompt, *task, text)
+        request = Request(messages=messages, sampling=drawn, template_args=given, item=task[0].id, order=str(task[1]))
+        requests.append(replace(request, seed=sample_seed(seed + spec.seed, request.prompt_hash, 0)))
+    engine = open_engine(spec)
+    try:
+        with Store(root() / STORE) as store:
+            keys = [store_key(engine, request) for request in requests]
+            done = store.get(keys)
+            missing = list({k: r for k, r in zip(keys, requests) if k not in done}.values())
+            for batch in engine.generate(missing) if missing else ():
+                store.put(engine, [(missing[index], completion) for index, completion in batch])
+            done |= store.get([key for key in keys if key not in done], errors=True)
+    finally:
+        engine.close()
+    lost = Completion("", "error", error=f"engine {engine.name!r} returned nothing")
+    return [done.get(key, lost) for key in keys]
