@@ -39,9 +39,9 @@ def arms(table: pd.DataFrame, *, section: str = "overall", title: str = "") -> F
                 ax.plot([row.lo, row.hi], [y, y], color=END, lw=1.8, solid_capstyle="butt")
                 ax.plot([row.value], [y], "o", color=END, ms=6, mec="white", mew=0.6, zorder=4)
             else:
-                text = f"cannot be read ({100 * row.read:.0f} % read)"
+                text = f"cannot be read ({100 * row.read:.0f} %)"
             if row.start_read < UNREADABLE:
-                text += f"\nstart cannot be read ({100 * row.start_read:.0f} % read)"
+                text += f"\nstart not read ({100 * row.start_read:.0f} %)"
             style.beside(ax, y, text)
         ax.plot([], [], "D", color=START, mfc="white", ms=5.5, label="start")
         ax.plot([], [], "o-", color=END, ms=6, label="end, 95 % interval")

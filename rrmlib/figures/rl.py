@@ -41,14 +41,13 @@ def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
             ax.axhline(y, color=RULE, lw=0.7, zorder=0)
             ax.plot([row.lo, row.hi], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
             ax.plot([row.value], [y], "o", color=colour, ms=6, mec="white", mew=0.6, zorder=4)
+            style.beside(ax, y, f"{100 * row.value:+.1f} [{100 * row.lo:+.1f}, {100 * row.hi:+.1f}]")
             if row.expected:
-                bound = 0.0 if row.expected == "above 0" else float(row.expected.split()[0]) / 100
-                ax.plot([bound, bound], [y - 0.3, y + 0.3], color=INK, lw=1.4)
+                sign = ">" if row.expected == "above 0" else "≤" if row.expected.endswith("less") else "≥"
+                bound = 0.0 if sign == ">" else float(row.expected.split()[0])
+                ax.plot([bound / 100, bound / 100], [y - 0.3, y + 0.3], color=INK, lw=1.4)
+                style.beside(ax, y, f"{sign} {bound:g}: {row.verdict}", points=112, colour=colour)
             names.append(f"{row.a} − {row.b}, {row.section}")
-            ends = f"{100 * row.value:+.1f} [{100 * row.lo:+.1f}, {100 * row.hi:+.1f}]"
-            said = f"{row.expected}: {row.verdict}" if row.verdict else ""
-            style.beside(ax, y, ends)
-            style.beside(ax, y, said, points=112, colour=colour)
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)

@@ -199,6 +199,26 @@ def sections(rows: pd.DataFrame, *, pooled: bool = False) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
+def form(table: pd.DataFrame, *by: str) -> pd.DataFrame:
+    """A table of `sections` to read: a row per judge and mode (or `by`), percent with interval by section, length in
+    tokens, and the shares (%) that were read, unparsed and truncated."""
+    columns = {s: s for s in ("overall", *SECTIONS, "unseen", "lists") if s in set(table["section"])}
+    out = []
+    for key, part in table.groupby(list(by or ("judge", "mode")), sort=False):
+        cells = {row["section"]: percent(row) for _, row in part.iterrows()}
+        row = dict(zip(by or ("judge", "mode"), key)) | {s: cells.get(s, "") for s in columns}
+        shares = {s: f"{100 * part[s].mean():.1f}" for s in ("read", "unparsed", "truncated")}
+        out.append({**row, "tokens": f"{part['tokens'].mean():.0f}", **shares})
+    return pd.DataFrame(out)
+
+
+def percent(row: pd.Series) -> str:
+    """ "72.5 [68.1, 76.6]", and the range over seeds behind it where there are several."""
+    text = f"{100 * row['value']:.1f} [{100 * row['lo']:.1f}, {100 * row['hi']:.1f}]"
+    spread = row.get("seeds", 1) > 1
+    return f"{text} ({100 * row['least']:.1f} to {100 * row['most']:.1f})" if spread else text
+
+
 def differences(
     rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, pooled: bool = False, mode: str = "greedy"
 ) -> pd.DataFrame:

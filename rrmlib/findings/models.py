@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 
 from rrmlib.comparison import Comparison
 from rrmlib.engines.base import Request, Sampling, store_key
-from rrmlib.findings.judgments import bounds, gather, percentiles, sections, weights
+from rrmlib.findings.judgments import bounds, gather, percent, percentiles, sections, weights
 from rrmlib.lab import Lab, items, judged, store
 from rrmlib.params import ParameterError
 from rrmlib.prompt import load_prompt
@@ -158,7 +158,7 @@ def ablation_form(table: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"arm": arm, "seed": seed}
         for section, name in names.items():
             there = section in by.index and by["read"][section] >= UNREADABLE
-            row[name] = _percent(by.loc[section]) if there else "cannot be read" if section in by.index else ""
+            row[name] = percent(by.loc[section]) if there else "cannot be read" if section in by.index else ""
         row["read"] = f"{100 * by['read'].mean():.1f}"
         row["start"] = "" if math.isnan(first["start"]) else f"{100 * first['start']:.1f}"
         if first["start_read"] < UNREADABLE:
@@ -166,12 +166,6 @@ def ablation_form(table: pd.DataFrame) -> pd.DataFrame:
         row["start read"] = "" if math.isnan(first["start_read"]) else f"{100 * first['start_read']:.1f}"
         out.append({**row, "start is": first["start_from"]})
     return pd.DataFrame(out)
-
-
-def _percent(row: pd.Series) -> str:
-    text = f"{100 * row['value']:.1f} [{100 * row['lo']:.1f}, {100 * row['hi']:.1f}]"
-    spread = row.get("seeds", 1) > 1
-    return f"{text} ({100 * row['least']:.1f} to {100 * row['most']:.1f})" if spread else text
 
 
 # --- The meta RM ------------------------------------------------------------------------------------------------------
