@@ -1,4 +1,4 @@
-"""Freeze the world: train the policy model, keep its right and wrong answers, and write down the hashes of valid and test.
+"""Freeze the world: train the policy model, keep its right and wrong answers, write down the hashes of valid and test.
 
     .venv/bin/python measure/freeze_world.py            # about 5 minutes; rewrites rrmlib/world/policy_answers.jsonl.gz
     .venv/bin/python measure/freeze_world.py --check    # only says whether valid and test are the frozen ones
@@ -25,14 +25,14 @@ from rrmlib.train.fit import fit
 from rrmlib.train.recipe import parse
 from rrmlib.world import VERSION, data, text
 from rrmlib.world.families import draw
-from rrmlib.world.pairs import build, digest, subset_of
+from rrmlib.world.pairs import build, digest
 from rrmlib.world.reasoning import Chain, Program, claimed
 
 RECIPE = {
     "recipe": "pretrain",
     "size": "xs",
-    "steps": 2600,
-    "batch": 32,
+    "steps": 3000,
+    "batch": 16,
     "learning_rate": 3e-3,
     "warmup_steps": 50,
     "schedule": "linear",
@@ -49,7 +49,7 @@ def answers(model: Path, split: str, n: int) -> list[tuple[str, str, str]]:
     if split in ("valid", "test"):
         problems += [draw("counter", split, "policy", i) for i in range(n // 5)]
     requests = [
-        Request(messages=(Message("user", p.query),), sampling=Sampling(24, 1.0), seed=SAMPLES * i + k)
+        Request(messages=(Message("user", p.query),), sampling=Sampling(64, 1.0), seed=SAMPLES * i + k)
         for i, p in enumerate(problems)
         for k in range(SAMPLES)
     ]
@@ -57,24 +57,18 @@ def answers(model: Path, split: str, n: int) -> list[tuple[str, str, str]]:
     for batch in engine.generate(requests):
         for index, done in batch:
             texts[index] = done.text.strip()
-    found, right = [], 0
+    found, right, read = [], 0, 0
     for i, problem in enumerate(problems):
         assert isinstance(problem, Chain | Program)
-        said = [t for t in texts[SAMPLES * i : SAMPLES * (i + 1)] if _in_form(problem, t)]
-        good = [t for t in said if problem.grade(t) == 1]
-        bad = [t for t in said if claimed(t)[1] != problem.answer]
-        right += len(good)
+        each = [text.response_of(problem, t) for t in texts[SAMPLES * i : SAMPLES * (i + 1)]]
+        good = [r for r in each if r is not None and problem.grade(r) == 1]
+        bad = [r for r in each if r is not None and claimed(r)[1] != problem.answer]
+        right, read = right + len(good), read + sum(r is not None for r in each)
         if good and bad:
             found.append((problem.query, good[0], bad[0]))
-    print(f"{split}: {right / len(requests):.2f} of answers right, {len(found)} pairs of {len(problems)} problems")
+    shares = f"{right / len(requests):.2f} of solutions right, {read / len(requests):.2f} readable"
+    print(f"{split}: {shares}, {len(found)} pairs of {len(problems)} problems", flush=True)
     return found
-
-
-def _in_form(problem: Chain | Program, answer: str) -> bool:
-    values, final = claimed(answer)
-    if final is None:
-        return False
-    return len(values) == len(problem.values()) and values[-1:] is not None if problem.worked else not values
 
 
 def main() -> int:
@@ -85,33 +79,30 @@ def main() -> int:
             print(split, len(data.frozen(split)), "comparisons, as frozen")
         return 0
     torch.set_num_threads(1)
-    render = data._Renderer(None)
+    render = data.Renderer(None)
     pairs = text.solutions(60_000, 0)
     rows = [{"prompt": render.prompt((Message("user", a),)), "completion": b} for a, b in pairs]
     with tempfile.TemporaryDirectory() as folder:
-        model = fit(parse(RECIPE), rows=rows, parent=None, out=Path(folder) / "policy", seed=0, tokenizer=text.tokenizer())
-        lines = [
-            json.dumps([split, *triple])
-            for split, n in PROBLEMS.items()
-            for triple in answers(model, split, n)
-        ]
-    with (data.HERE / "policy_answers.jsonl.gz").open("wb") as file:
-        with gzip.GzipFile("", "wb", mtime=0, fileobj=file) as packed:
-            packed.write("".join(f"{line}\n" for line in lines).encode("ascii"))
-    data.policy_answers.cache_clear()
-    hashes: dict[str, object] = {"version": VERSION, "seed": data.FROZEN_SEED}
-    for split in ("valid", "test"):
-        sizes = data.TEST if split == "test" else {name: n // 4 for name, n in data.TEST.items()}
-        items = build(split, sizes, data.FROZEN_SEED, policy=data.policy_answers().get(split, ()))
-        hashes[split] = digest(items)
-        by = {s: sum(c.source == "policy" for c in items if c.subset == s) for s in sizes if s in map(subset_of_item, items)}
-        print(split, len(items), "comparisons; from the policy:", by)
-    (data.HERE / "frozen.json").write_text(json.dumps(hashes, indent=1) + "\n", "ascii")
+        out = Path(folder) / "policy"
+        model = fit(parse(RECIPE), rows=rows, parent=None, out=out, seed=0, tokenizer=text.tokenizer())
+        lines = [json.dumps([split, *triple]) for split, n in PROBLEMS.items() for triple in answers(model, split, n)]
+    raw = "".join(f"{line}\n" for line in lines).encode("ascii")
+    (data.HERE / "policy_answers.jsonl.gz").write_bytes(gzip.compress(raw, mtime=0))
+    hashes()
     return 0
 
 
-def subset_of_item(item: object) -> str:
-    return str(getattr(item, "subset", ""))
+def hashes() -> None:
+    """Write frozen.json: what valid and test are with the policy answers that lie there."""
+    data.policy_answers.cache_clear()
+    stated: dict[str, object] = {"version": VERSION, "seed": data.FROZEN_SEED}
+    for split in ("valid", "test"):
+        sizes = data.TEST if split == "test" else {name: n // 4 for name, n in data.TEST.items()}
+        items = build(split, sizes, data.FROZEN_SEED, policy=data.policy_answers().get(split, ()))
+        stated[split] = digest(items)
+        by = {subset: sum(c.source == "policy" for c in items if c.subset == subset) for subset in sizes}
+        print(split, len(items), "comparisons; from the policy:", by)
+    (data.HERE / "frozen.json").write_text(json.dumps(stated, indent=1) + "\n", "ascii")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """All families of problems by name: draw one of a split, read one back from its query, tell its section.
 
-    >>> p = draw("chain", "test", 7)
-    >>> problem_of(p.query) == p, split_of(p.canonical)
-    (True, 'test')
+>>> p = draw("chain", "test", 7)
+>>> problem_of(p.query) == p, split_of(p.canonical)
+(True, 'test')
 """
 
 from __future__ import annotations

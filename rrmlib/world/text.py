@@ -13,6 +13,7 @@ Left out: training (`train/`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -26,8 +27,9 @@ from rrmlib.world.judging import FORMATS, check_steps, form, write
 from rrmlib.world.pairs import attempt
 from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program
+from rrmlib.world.reasoning import write as write_response
 
-KINDS = {"read": 0.20, "solve": 0.20, "grade": 0.15, "judge": 0.45}
+KINDS = {"read": 0.10, "solve": 0.15, "grade": 0.27, "compare": 0.10, "judge": 0.38}
 # How often each behaviour speaks in the JUDGE documents.
 SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
 FAMILY_SHARES = {"chain": 0.35, "program": 0.30, "chat": 0.22, "safety": 0.13}
@@ -64,17 +66,37 @@ def documents(n: int, seed: int, split: str = "text") -> Iterator[tuple[str, str
             said = "".join(f"\n{i + 1}: {text}" for i, text in enumerate(texts))
             yield f"{problem.query}{said}\nread", f"{problem.query}{said}"
         elif kind == "grade":
-            text = attempt(problem, rng.random() < 0.5, rng, polished=rng.random() < 0.3)
-            if isinstance(problem, Chain | Program) and problem.worked:
-                said = check_steps(problem, "1", text)[0]
-            else:
-                opinion = form(problem, (text,), "careful", rng, ("1",))
-                said = "\n".join(part for part in (opinion.work, *opinion.marks) if part)
-            yield f"{problem.query}\n1: {text}", f"work\n{said}"
+            yield grade_document(problem, rng)
+        elif kind == "compare":
+            style = rng.choice([style for style in FORMATS if style != "direct"])
+            said = judge_document(problem, style, "careful", rng)[1]
+            yield split_verdict(said)
         else:
             style = rng.choice(FORMATS)
             behaviour = rng.choices(list(SHARES), list(SHARES.values()))[0]
             yield judge_document(problem, style, behaviour, rng)
+
+
+def grade_document(problem: Problem, rng: Any) -> tuple[str, str]:
+    """(responses, what is found in each): two to five of them, each right or wrong by a coin, no verdict asked."""
+    worked = isinstance(problem, Chain | Program) and problem.worked
+    alone = isinstance(problem, Chain | Program) and not worked
+    n = rng.randint(3, 5) if alone else rng.randint(1, 3)
+    texts = tuple(attempt(problem, rng.random() < 0.5, rng, polished=rng.random() < 0.3) for _ in range(n))
+    names = tuple(str(i + 1) for i in range(n))
+    asked = f"{problem.query}\n" + "\n".join(f"{name}: {text}" for name, text in zip(names, texts))
+    if isinstance(problem, Chain | Program) and worked:
+        found = [check_steps(problem, name, text)[0] for name, text in zip(names, texts)]
+    else:
+        opinion = form(problem, texts, "careful", rng, names)
+        found = [part for part in (opinion.work, *opinion.marks) if part]
+    return asked, "\n".join(["work", *found])
+
+
+def split_verdict(said: str) -> tuple[str, str]:
+    """(the findings, the verdict that follows from them) of a judgment."""
+    at = max(said.rfind(mark) for mark in ("\\boxed{", "<answer>"))
+    return said[:at], said[at:]
 
 
 def hint(number: int) -> str:
@@ -83,11 +105,21 @@ def hint(number: int) -> str:
 
 
 def solutions(n: int, seed: int) -> Iterator[tuple[str, str]]:
-    """(query, right response) of reasoning problems of split policy."""
+    """(query, every step written out) of reasoning problems of split policy: all that the policy model learns."""
     for i in range(n):
         problem = draw(("chain", "program")[i % 2], "policy", "solution", seed, i)
         assert isinstance(problem, Chain | Program)
-        yield problem.query, problem.right
+        yield problem.query, f"{''.join(problem.step_texts())} so {problem.answer}"
+
+
+def response_of(problem: Chain | Program, solution: str) -> str | None:
+    """The response that a written solution amounts to; None where it does not have a value for every step."""
+    step = r"=(\d);" if isinstance(problem, Program) else r"[-+*]\d=(\d)"
+    values = [int(v) for v in re.findall(step, solution)]
+    answer = re.search(r" so (\d)$", solution)
+    if answer is None or len(values) != len(problem.values()):
+        return None
+    return write_response(values, int(answer[1]), problem.worked)
 
 
 def judge_document(problem: Problem, style: str, behaviour: str, rng: Any) -> tuple[str, str]:
