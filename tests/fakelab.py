@@ -50,6 +50,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "rm-r1-s": {**RL, "from": "distilled-s", "format": "rm_r1_compact"},
     "rft-s": {"recipe": "sft", "from": "base-s", "format": "grm_compact", "data": "rft", **OPTIM},
     "grm-s": {**RL, "from": "rft-s", "format": "grm_compact", "reward": "scores"},
+    "meta-s": {"recipe": "meta", "from": "base-s", "of": "rft-s", "format": "grm_compact", "data": "meta", **OPTIM},
 }
 LEARNS = {"rrm-s": "careful", "cold-s": "careful", "rm-r1-s": "careful", "grm-s": "careful"}
 BASE = {"careful": 0.15, "read": 0.25, "guess": 0.25, "first": 0.1, "longer": 0.15, "polite": 0.1}
@@ -129,11 +130,13 @@ class FakeLab:
         (folder / "params" / profile / "profile.yaml").write_text("threads: 1\n")
         judges = []
         for name, model in MODELS.items():
+            if model["recipe"] == "meta":
+                continue
             plain = {"name": name, "model": f"lab:{name}", "format": model.get("format", "rrm_compact")}
             judges += [plain, {**plain, "name": f"{name}.t1", "temperature": 1.0, "samples": 3}]
         for name in PREFIX:
             judges.append({"name": f"base-s.{name}", "model": "lab:base-s", "format": "rrm_compact", "seed": 1})
-        judges.append({"name": "base-s.rm-r1", "model": "lab:base-s", "format": "rm_r1_compact"})
+        judges.append({"name": "base-s.rm_r1", "model": "lab:base-s", "format": "rm_r1_compact"})
         stated = {"models": MODELS, "judges": judges}
         (folder / "params" / profile / "lab.yaml").write_text(yaml.safe_dump(stated, sort_keys=False))
         monkeypatch.chdir(folder)

@@ -121,6 +121,12 @@ def behaviour(text: str) -> str:
     return "other" if re.search(r"<think>|<eval>|<solution>|Analysis: ", text) else "none"
 
 
+def fingerprint(rows: pd.DataFrame) -> str:
+    """sha256 of every judgment and the item it is about: it goes beside each figure."""
+    lines = rows[[*KEYS, "item", "order", "sample", "state", "query", "responses", "credit", "text"]]
+    return digest("rows", [list(map(str, row)) for row in lines.itertuples(index=False)])
+
+
 def section_of(item: Item) -> str:
     """The section that an item counts in; "lists" for a list of candidates."""
     return SECTION[item.subset] if isinstance(item, Comparison) else "lists"

@@ -2,8 +2,8 @@
 
 Left out: generating (`world/`), what judges make of it (`judgments.py`).
 
-    splits = {name: items(lab, name) for name in ("rl", "test")}
-    counts(splits); disjoint(splits); leak_table(splits["rl"], splits["test"])
+    shown = splits(load("laptop"))
+    counts(shown); disjoint(shown); leak_table(shown["rl"], shown["test"])
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from rrmlib.comparison import Comparison, Item, Order
 from rrmlib.findings.judgments import bounds, problem, section_of
-from rrmlib.lab import Lab, world
+from rrmlib.lab import Lab, items, world
 from rrmlib.parse import parse
 from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
@@ -26,6 +26,11 @@ from rrmlib.world.leaks import leaks
 from rrmlib.world.oracle import first_oracle, second_oracle, shown_label
 from rrmlib.world.pairs import SECTION, digest, shown_steps
 from rrmlib.world.problem import SECTIONS, split_of, stream
+
+
+def splits(lab: Lab) -> dict[str, list[Item]]:
+    """All splits of the lab's world."""
+    return {file.stem: items(lab, file.stem) for file in sorted(world(lab).glob("*.jsonl"))}
 
 
 def examples(shown: Sequence[Item], per_subset: int = 1, seed: int = 0) -> pd.DataFrame:

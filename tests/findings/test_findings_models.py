@@ -50,15 +50,15 @@ def test_cost_counts_rollouts_and_all_that_a_model_is_made_from(made):
 
 
 def test_the_ablation_shows_where_an_arm_started_and_says_what_cannot_be_read(made):
-    made.judge("base-s.rm-r1", BASE)
+    made.judge("base-s.rm_r1", BASE)
     made.judge("distilled-s", TRAINED)
     made.judge("rm-r1-s", TRAINED)
     made.judge("cold-s", TRAINED, mute=0.7)
     lab = made.lab()
     assert start_of(lab, "rm-r1-s") == "distilled-s"
-    assert start_of(lab, "cold-s") == "base-s.rm-r1"
+    assert start_of(lab, "cold-s") == "base-s.rm_r1"
     assert start_of(lab, "base-s") == ""
-    arms = {"no training": "base-s.rm-r1", "cold start": "cold-s", "distilled": "distilled-s", "RM-R1": "rm-r1-s"}
+    arms = {"no training": "base-s.rm_r1", "cold start": "cold-s", "distilled": "distilled-s", "RM-R1": "rm-r1-s"}
     table = ablation([lab], arms)
     assert set(table.loc[~table["readable"], "arm"]) == {"cold start"}
     form = ablation_form(table).set_index("arm")
@@ -84,7 +84,7 @@ def test_where_nobody_asked_the_start_it_is_the_first_step_of_rl(made):
 
 
 def test_an_arm_whose_start_could_not_be_read_is_no_arm_at_chance(made):
-    made.judge("base-s.rm-r1", BASE, mute=0.8)
+    made.judge("base-s.rm_r1", BASE, mute=0.8)
     made.judge("cold-s", BASE)
     table = ablation([made.lab()], {"cold start": "cold-s"})
     assert not table["readable"].any()

@@ -1,0 +1,81 @@
+"""The lab's notebooks run from top to bottom on a small world with made-up judges, and write what they promise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from fakelab import FakeLab
+
+from rrmlib.run import parameters_of
+from rrmlib.world.judging import BEHAVIOURS
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+PAIR = [
+    {"a": "rrm-s", "b": "base-s", "least": 0.2},
+    {"a": "random-s", "b": "base-s", "section": "overall", "most": 0.03},
+]
+# Parameters that name judges of the fake lab, and the figures that the workflow expects.
+RUNS = {
+    "world": ({}, ["base", "behaviours", "leaks"]),
+    "rl": (
+        {"names": ["base-s", "random-s", "direct-s", "rrm-s"], "contrasts": PAIR, "curves": ["rrm-s", "random-s"]},
+        ["behaviours", "contrasts", "curves", "gain", "sections", "thinking"],
+    ),
+    "distillation": ({"meta_limit": 4}, ["contrasts", "curves", "meta", "oracles", "sections"]),
+    "ablation": (
+        {
+            "seeds": [0, 1],
+            "arms": {"no training": "base-s.rm_r1", "cold-start RL": "cold-s", "RM-R1": "rm-r1-s"},
+            "contrasts": [{"a": "rm-r1-s", "b": "cold-s", "section": "overall", "least": 0.0}],
+            "sizes": [{"judge": "base-s", "kind": "base", "x": 0.7}, {"judge": "rrm-s", "kind": "RRM", "x": 0.7}],
+            "noise": [{"judge": "rrm-s", "kind": "RRM", "x": 0}, {"judge": "random-s", "kind": "RRM", "x": 10}],
+        },
+        ["arms", "contrasts", "noise", "sizes"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny_reward_model_dir):
+    with pytest.MonkeyPatch.context() as patch:
+        made = FakeLab(tmp_path_factory.mktemp("lab"), patch)
+        made.everything()
+        made.everything(seed=1)
+        for file in tiny_reward_model_dir.iterdir():
+            if file.name != "README.md":
+                shutil.copy(file, made.lab().path("meta-s"))
+        yield made
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_notebook_runs_and_writes_its_figures_and_tables(name, made, tmp_path, monkeypatch):
+    monkeypatch.chdir(made.folder)
+    given, figures = RUNS[name]
+    path = NOTEBOOKS / f"{name}.ipynb"
+    values = {key: default for key, (_, default) in parameters_of(path).items()}
+    values |= {"profile": "p", "out": str(tmp_path), **given}
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    assert len(cells) <= 15
+    monkeypatch.setattr("IPython.display.display", lambda *_: None)
+    monkeypatch.setattr("rrmlib.world.data.frozen", lambda split: [])
+    space: dict = {}
+    with mpl.rc_context():
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), f"{name}.ipynb", "exec"), space)
+                if "parameters" in cell["metadata"].get("tags", ()):
+                    space.update(values)
+    found = sorted(file.name.split(".")[1] for file in (tmp_path / "figures" / "p").glob(f"{name}.*.png"))
+    assert found == sorted(figures)
+    for file in (tmp_path / "runs" / "p" / "tables" / name).glob("*.csv"):
+        assert file.read_text().count("\n") > 1 or file.stem == "false", file
+
+
+def test_forced_judges_are_those_of_the_world():
+    values = parameters_of(NOTEBOOKS / "rl.ipynb")
+    assert tuple(values["forced"][1]) == BEHAVIOURS
+    assert tuple(parameters_of(NOTEBOOKS / "world.ipynb")["forced"][1]) == BEHAVIOURS
