@@ -17,14 +17,21 @@ from rrmlib.run import inputs, resolve, sources
 PROFILE = config.get("profile", "laptop")
 profile = load_yaml(f"params/{PROFILE}/profile.yaml")
 NOTEBOOKS = [name for name in profile["notebooks"] if Path(f"params/{PROFILE}/{name}.yaml").is_file()]
-FIGURES = {"evaluation": ["coverage", "sections", "position", "ranking"]}
+FIGURES = {
+    "evaluation": ["coverage", "sections", "position", "ranking"],
+    "world": ["leaks", "base", "behaviours"],
+    "distillation": ["oracles", "sections", "contrasts", "curves", "meta"],
+    "rl": ["sections", "contrasts", "curves", "thinking", "behaviours", "gain"],
+    "ablation": ["arms", "contrasts", "sizes", "noise"],
+}
+BEHAVIOURS = [f"base-s.{name}" for name in ("careful", "read", "guess", "first", "longer", "polite")]
 # What a notebook reads of the lab beside the models that its own parameters name: judges and models, "*" for all.
 # Those that the profile's lab.yaml does not have are left out.
 NEEDS = {
-    "world": {"models": ["base-s"]},
-    "distillation": {"judges": "*"},
-    "rl": {"judges": "*"},
-    "ablation": {"judges": "*"},
+    "world": {"judges": ["base-s", "base-s.t1", *BEHAVIOURS]},
+    "distillation": {"judges": "*", "models": "*"},
+    "rl": {"judges": "*", "models": "*"},
+    "ablation": {"judges": "*", "models": "*"},
 }
 if profile["needs_recorded"]:
     try:
