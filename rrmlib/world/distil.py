@@ -8,9 +8,8 @@ model it is and how it draws, or just the model's address (engine hf):
     data: {name: distilled, n: 9000, first: {engine: openai, model: m, temperature: 1.0, max_tokens: 8192,
            options: {base_url: "https://..."}}, second: "path:models/rewriter"}
 
-What an engine says is kept in runs/oracles.sqlite, batch by batch: a run that was stopped pays for nothing twice. A
-model is keyed by the address of its oracle, not by what lies there: give an hf model a revision, a folder a name of its
-own. Left out: lab models as oracles (nothing would make them first), several samples per item.
+What an engine says is kept in runs/oracles.sqlite: a run that was stopped pays for nothing twice. A model is keyed by
+its oracle's address, not by what lies there: give an hf model a revision. Left out: lab models as oracles.
 
     distilled(context)      # Data(rows=[{"prompt": "...", "completion": "<type>..."}, ...])
 """
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from rrmlib.artefact import root
 from rrmlib.comparison import Comparison, Message, Order
-from rrmlib.engines.base import Completion, Request, Sampling, sample_seed, store_key
+from rrmlib.engines.base import Completion, Engine, Request, Sampling, sample_seed, store_key
 from rrmlib.judge import open_engine
 from rrmlib.params import JudgeSpec, ParameterError
 from rrmlib.prompt import FOLDER, Prompt
@@ -44,7 +43,8 @@ STORE = Path("runs", "oracles.sqlite")
 _FIELDS = ("engine", "model", "options", "temperature", "top_p", "max_tokens", "seed", "stop", "template_args")
 
 Task = tuple[Comparison, Order]
-Oracle = Callable[[Sequence[Task], Sequence[str | None]], list[Completion]]  # (tasks, the failed judgment of each)
+Failed = Sequence[str | None]  # the failed judgment of each task, for the second oracle
+Oracle = Callable[[Sequence[Task], Failed], list[Completion]]
 
 
 def distilled(c: Context) -> Data:
@@ -67,8 +67,7 @@ def distilled(c: Context) -> Data:
     said = first(tasks, [None] * len(tasks))
     had = [i for i, completion in enumerate(said) if completion.finish not in ("error", "too_long")]
     if not had:
-        why = f": {said[0].error}" if said else ""
-        raise ValueError(f"the first oracle gave no trace{why}")
+        raise ValueError(f"the first oracle gave no trace: {said[0].error if said else 'n is 0'}")
     right = [i for i in had if is_right(prompt, said[i].text, *tasks[i], said[i].finish)]
     wrong = sorted({*had} - {*right})
     used = {i: said[i].text for i in right}
@@ -123,10 +122,7 @@ def _spec(given: Any, where: str) -> JudgeSpec:
     return spec
 
 
-def _asked(
-    prompt: Prompt, spec: JudgeSpec, seed: int, tasks: Sequence[Task], failed: Sequence[str | None]
-) -> list[Completion]:
-    """One completion per task; what the store holds is not asked again. Raises EngineError, ParameterError."""
+def _asked(prompt: Prompt, spec: JudgeSpec, seed: int, tasks: Sequence[Task], failed: Failed) -> list[Completion]:
     drawn = Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.stop)
     given = tuple(sorted((name, json.dumps(value)) for name, value in spec.template_args.items()))
     requests = []
@@ -137,13 +133,17 @@ def _asked(
     engine = open_engine(spec)
     try:
         with Store(root() / STORE) as store:
-            keys = [store_key(engine, request) for request in requests]
-            done = store.get(keys)
-            missing = list({k: r for k, r in zip(keys, requests) if k not in done}.values())
-            for batch in engine.generate(missing) if missing else ():
-                store.put(engine, [(missing[index], completion) for index, completion in batch])
-            done |= store.get([key for key in keys if key not in done], errors=True)
+            return ask(engine, requests, store)
     finally:
         engine.close()
-    lost = Completion("", "error", error=f"engine {engine.name!r} returned nothing")
-    return [done.get(key, lost) for key in keys]
+
+
+def ask(engine: Engine, requests: Sequence[Request], store: Store) -> list[Completion]:
+    """One completion per request, from the store where it is there, else generated and committed batch by batch."""
+    keys = [store_key(engine, request) for request in requests]
+    done = store.get(keys)
+    missing = list({key: request for key, request in zip(keys, requests) if key not in done}.values())
+    for batch in engine.generate(missing) if missing else ():
+        store.put(engine, [(missing[index], completion) for index, completion in batch])
+    done |= store.get([key for key in keys if key not in done], errors=True)
+    return [done.get(key, Completion("", "error", error="nothing came back")) for key in keys]
