@@ -47,7 +47,7 @@ def arms(table: pd.DataFrame, *, section: str = "overall", title: str = "") -> F
         ax.plot([], [], "o-", color=END, ms=6, label="end, 95 % interval")
         if "seeds" in shown.columns and shown["seeds"].max() > 1:
             ax.add_patch(Rectangle((2, 0), 0, 0, color="#d9e6f0", label="range over seeds"))
-        fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+        style.legend(ax, 3)
         ax.set_yticks(range(len(shown)), shown["arm"])
         ax.set_ylim(len(shown) - 0.4, -0.6)
         ax.set_xlim(0, 1.01)
@@ -83,7 +83,7 @@ def against(table: pd.DataFrame, *, x: str, label: str, section: str = "reasonin
         ax.minorticks_off()
         ax.set_xlabel(label)
         ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
-        fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+        style.legend(ax, 3)
         low = f"At least {100 * shown['read'].min():.1f} % read."
         wide = " Pale: range over seeds." if "seeds" in shown.columns and shown["seeds"].max() > 1 else ""
         style.note(fig, f"Accuracy (%), {section}, 95 % interval.{wide} Dashed: chance. {low}")

@@ -69,7 +69,7 @@ def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: s
     metrics = list(dict.fromkeys(shown["metric"]))
     across = min(3, len(metrics))
     with style.apply():
-        fig = style.figure(2.6 * across + 0.4, 0.9 + 1.75 * math.ceil(len(metrics) / across), title)
+        fig = style.figure(2.4 * across + 1.6, 0.9 + 1.75 * math.ceil(len(metrics) / across), title)
         axes = np.atleast_1d(fig.subplots(math.ceil(len(metrics) / across), across, sharex=True)).ravel()
         for ax in axes[len(metrics) :]:
             ax.set_visible(False)
@@ -86,7 +86,7 @@ def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: s
         used = [one for name, one in look.items() if name in set(shown["judge"])]
         for one in used:
             axes[0].plot([], [], color=one.colour, marker=one.marker, ms=4, lw=1.5, label=one.name)
-        fig.legend(loc="outside upper left", ncols=min(5, len(used)), frameon=False, fontsize=8)
+        fig.legend(loc="outside right center", frameon=False, fontsize=8)
         n = sorted(set(shown["n"]))
         many = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
         style.note(fig, f"RL steps. Thin: each step ({many} rollouts, sampled); thick: moving mean.")

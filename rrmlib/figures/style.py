@@ -132,11 +132,20 @@ def note(fig: Figure, text: str) -> None:
     fig.supxlabel(wrap(text, int(fig.get_figwidth() * 15)), fontsize=8, linespacing=1.3)
 
 
+def legend(ax: Any, columns: int, **given: Any) -> None:
+    """The legend in one or more rows above the axes, under the figure's title."""
+    at: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.02), "borderaxespad": 0.4}
+    ax.legend(ncols=columns, frameon=False, fontsize=8, **at, **given)
+
+
 def beside(ax: Any, row: float, text: str, *, points: float = 8, colour: str = INK) -> None:
-    """Text in a row (data coordinates), that many points right of the axes."""
+    """Text in a row (data coordinates), that many points right of the axes.
+
+    It ends in spaces: letters are a little wider in the saved picture than in the layout, by hinting.
+    """
     drawn: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": colour, "linespacing": 1.2}
     where = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
-    ax.annotate(text, (1, row), (points, 0), **where, **drawn)
+    ax.annotate("\n".join(line + "   " for line in text.split("\n")), (1, row), (points, 0), **where, **drawn)
 
 
 def finish(fig: Figure, kind: str, data: pd.DataFrame) -> Figure:

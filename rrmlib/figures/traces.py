@@ -70,7 +70,7 @@ def behaviours(
         used = [name for name in BEHAVIOURS if shown.loc[shown["behaviour"] == name, "value"].max() > 0]
         drawn = [Patch(fc=BEHAVIOURS[name][0], hatch=BEHAVIOURS[name][1], ec="white", label=name) for name in used]
         many = min(5, len(used))
-        fig.legend(handles=drawn, loc="outside upper left", ncols=many, frameon=False, fontsize=8, handlelength=1.2)
+        style.legend(ax, many, handles=drawn, handlelength=1.2)
         least = 100 * shown["read"].min()
         style.note(
             fig, f"Share of judgments (%), section {section}, by how their trace begins. At least {least:.1f} % read."
@@ -139,7 +139,7 @@ def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
         for one in look.values():
             ax.plot([], [], one.marker + "-", color=one.colour, ms=5.5, lw=1.6, label=one.name)
-        fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+        style.legend(ax, 3)
         who = f"{shown['judge'].iloc[0]} − {shown['before'].iloc[0]}"
         style.note(fig, f"{who}, points of accuracy, 95 % bootstrap interval; {100 * shown['read'].min():.1f} % read.")
         return style.finish(fig, "gain", shown)

@@ -45,7 +45,7 @@ def leaks(table: pd.DataFrame, *, tolerance: float = 0.03, title: str = "") -> F
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
         for one in look.values():
             ax.plot([], [], one.marker + "-", color=one.colour, label=one.name, ms=5.5, lw=1.5)
-        fig.legend(loc="outside upper left", ncols=len(look), frameon=False, fontsize=8)
+        style.legend(ax, len(look))
         note = (
             f"Accuracy (%) without the query, 95 % interval. Grey: 50 ± {100 * tolerance:g}. Hollow: tempts on purpose."
         )

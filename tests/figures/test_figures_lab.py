@@ -1,0 +1,205 @@
+"""Figures of the lab's notebooks: complete, nothing clipped or overlapping, the same bytes every time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from test_figures import check_room, said
+
+from rrmlib.figures import ablation, distillation, rl, style, traces, world
+
+SECTIONS = ["overall", "reasoning", "chat", "chat-hard", "safety", "unseen"]
+
+
+def around(v: float, width: float = 0.06) -> dict[str, float]:
+    return {"value": v, "lo": max(0.0, v - width), "hi": min(1.0, v + width), "n": 1040, "read": 0.993}
+
+
+def leaks() -> pd.DataFrame:
+    probes = ["length", "bag of words", "response-only n-grams"]
+    rows = [
+        {
+            "probe": p,
+            "section": s,
+            "tempts": s == "chat-hard",
+            **around([0.5, 0.51, 1.0][i] if s == "chat-hard" else 0.5),
+        }
+        for s in SECTIONS[1:]
+        for i, p in enumerate(probes)
+    ]
+    return pd.DataFrame(rows)
+
+
+def contrasts() -> pd.DataFrame:
+    stated = [
+        ("rrm-s", "base-s", 0.36, "20 points or more", "supported"),
+        ("random-s", "base-s", 0.01, "3 points or less", "undecided"),
+        ("rm-r1-s", "distilled-s", -0.1, "above 0", "contradicted"),
+        ("rrm-s", "direct-rl-s", 0.2, "", ""),
+    ]
+    rows = []
+    for a, b, v, expected, verdict in stated:
+        e = {"value": v, "lo": v - 0.05, "hi": v + 0.05, "n": 1040}
+        rows.append({"a": a, "b": b, "section": "reasoning", "expected": expected, "verdict": verdict, **e})
+    return pd.DataFrame(rows).assign(read_a=0.99, read_b=0.98)
+
+
+def curves() -> pd.DataFrame:
+    rows = []
+    for i, model in enumerate(("rrm-s", "random-s", "direct-rl-s")):
+        for step in range(1, 41):
+            for metric in ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl"):
+                v = 0.5 + i * step / 100
+                rows.append({"seed": "0", "judge": model, "step": step, "metric": metric, "n": 128, "value": v})
+    return pd.DataFrame(rows).assign(smooth=lambda t: t["value"])
+
+
+def thinking() -> pd.DataFrame:
+    rows = []
+    for judge in ("base-s", "rrm-s"):
+        for mode in ("greedy", "sampled"):
+            for shown in range(2, 7):
+                for d in range(1, shown + 1):
+                    e = {"n": 30, "value": 20 + 4 * d, "lo": 18 + 4 * d, "hi": 22 + 4 * d}
+                    rows.append({"judge": judge, "mode": mode, "shown": shown, "difficulty": d, **e})
+    return pd.DataFrame(rows)
+
+
+def effort() -> pd.DataFrame:
+    return pd.DataFrame([{"judge": "rrm-s", "mode": "greedy", "value": 0.61, "lo": 0.53, "hi": 0.69}])
+
+
+def behaviours() -> pd.DataFrame:
+    rows = []
+    for judge in ("base-s", "rrm-s"):
+        for mode in ("greedy", "sampled"):
+            for i, name in enumerate(traces.BEHAVIOURS):
+                v = 1 / len(traces.BEHAVIOURS)
+                rows.append(
+                    {"judge": judge, "mode": mode, "section": "reasoning", "behaviour": name, **around(v, 0.01 * i)}
+                )
+    return pd.DataFrame(rows)
+
+
+def gain() -> pd.DataFrame:
+    parts = {"total": 0.4, "choosing": 0.35, "doing": 0.05}
+    rows = [{"section": s, "part": p, **around(v), "lo": v - 0.1} for s in SECTIONS for p, v in parts.items()]
+    return pd.DataFrame(rows).assign(judge="rrm-s", before="base-s")
+
+
+def oracles() -> pd.DataFrame:
+    ways = {"first oracle": 1.0, "corrected": 1.0, "dropped": 0.75, "random": 0.75}
+    rows = [{"way": w, "section": s, "kept": k, **around(0.4 + k / 2)} for s in SECTIONS[:5] for w, k in ways.items()]
+    return pd.DataFrame(rows)
+
+
+def meta() -> pd.DataFrame:
+    rows = [{"judge": "rft-s.t1", "kind": kind, **around(v)} for kind, v in (("within", 0.68), ("pooled", 0.75))]
+    return pd.DataFrame(rows)
+
+
+def arms(**changed: float) -> pd.DataFrame:
+    names = ["no training", "SFT, answers only", "cold-start RL + rubrics + query types", "RM-R1 (distilled, then RL)"]
+    start = {"no training": np.nan}
+    rows = [
+        {"arm": a, "section": "overall", **around(0.6 + i / 10), "start": start.get(a, 0.55), "start_read": 0.98}
+        for i, a in enumerate(names)
+    ]
+    table = pd.DataFrame(rows).assign(seeds=3, least=0.55, most=0.62)
+    for column, value in changed.items():
+        table.loc[2, column] = value
+    return table
+
+
+def sizes() -> pd.DataFrame:
+    rows = [
+        {"kind": kind, "section": "reasoning", "x": x, **around(0.5 + 0.1 * j + 0.1 * i, 0.03)}
+        for j, kind in enumerate(("base", "RRM"))
+        for i, x in enumerate((0.2, 0.7, 3.5))
+    ]
+    return pd.DataFrame(rows).assign(seeds=3, least=lambda t: t["value"] - 0.05, most=lambda t: t["value"] + 0.05)
+
+
+DRAW: dict[str, Callable[..., Figure]] = {
+    "leaks": lambda **k: world.leaks(leaks(), **k),
+    "contrasts": lambda **k: rl.contrasts(contrasts(), **k),
+    "curves": lambda **k: rl.curves(curves(), **k),
+    "thinking": lambda **k: traces.thinking(thinking(), effort(), **k),
+    "behaviours": lambda **k: traces.behaviours(behaviours(), **k),
+    "gain": lambda **k: traces.gain(gain(), **k),
+    "oracles": lambda **k: distillation.oracles(oracles(), **k),
+    "meta": lambda **k: distillation.meta(meta(), **k),
+    "arms": lambda **k: ablation.arms(arms(), **k),
+    "against": lambda **k: ablation.against(sizes(), x="x", label="million parameters", **k),
+}
+
+
+def draw(kind: str, **given: str) -> Figure:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return DRAW[kind](**given)
+
+
+@pytest.mark.parametrize("kind", DRAW)
+def test_everything_is_inside_the_canvas_without_overlap(kind: str) -> None:
+    fig = draw(kind, title="laptop, seed 0, greedy")
+    check_room(fig)
+    assert "laptop, seed 0, greedy" in said(fig)
+
+
+@pytest.mark.parametrize("kind", DRAW)
+def test_nothing_is_clipped_in_the_saved_picture(kind: str, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    style.save(draw(kind), tmp_path / kind, meta={})
+    picture = imread(tmp_path / f"{kind}.png")[..., :3]
+    rim = np.concatenate([picture[:4].reshape(-1, 3), picture[:, :4].reshape(-1, 3), picture[:, -4:].reshape(-1, 3)])
+    assert (rim > 0.99).all(), "something touches the edge"
+
+
+@pytest.mark.parametrize("kind", ["contrasts", "thinking", "arms"])
+def test_the_same_table_gives_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        style.save(draw(kind), tmp_path / name, meta={"seed": 0})
+    for suffix in ("png", "pdf", "json"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_what_an_interval_says_stands_beside_it() -> None:
+    text = said(draw("contrasts"))
+    assert "≥ 20: supported" in text
+    assert "≤ 3: undecided" in text
+    assert "> 0: contradicted" in text
+    assert "+36.0 [+31.0, +41.0]" in text
+    assert "at least 98.0 % read" in text
+
+
+def test_an_arm_that_cannot_be_read_has_no_point_and_says_so() -> None:
+    for changed, words in (({"read": 0.3}, "cannot be read (30 %)"), ({"start_read": 0.2}, "start not read (20 %)")):
+        fig = ablation.arms(arms(**changed))
+        assert words in said(fig)
+        check_room(fig)
+    ends = [line for line in ablation.arms(arms(read=0.3)).axes[0].lines if line.get_marker() == "o"]
+    assert len(ends) == 3 + 1  # one of four is not drawn; one is the legend's
+
+
+def test_cells_with_few_comparisons_are_left_out() -> None:
+    table = thinking()
+    table.loc[0, "n"] = 9
+    fig = traces.thinking(table)
+    assert len(fig.rrm["data"]) == len(table) - 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("module_and_name", [(world, "leaks"), (rl, "contrasts"), (traces, "gain"), (ablation, "arms")])
+def test_an_empty_table_or_a_missing_column_is_an_error(module_and_name: tuple) -> None:
+    make = getattr(*module_and_name)
+    with pytest.raises((ValueError, KeyError)):
+        make(pd.DataFrame({"section": []}))
+    with pytest.raises(ValueError, match="without column"):
+        make(pd.DataFrame({"section": ["overall"], "n": [1]}))
