@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# With a vocabulary of 704: 0.17 M, 0.58 M and 3.3 M parameters. Heads are 32 wide. Two wide layers learn more per second
+# With a vocabulary of 736: 0.17 M, 0.58 M and 3.3 M parameters. Heads are 32 wide. Two wide layers learn more per second
 # on a CPU than four narrow ones (docs/log.md).
 SIZES = {
     "xs": {

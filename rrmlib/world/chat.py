@@ -1,8 +1,8 @@
 """Chat problems: a list of words under constraints that can be checked; quality is the share that is satisfied.
 
-    >>> p = Chat((("has", "sun"), ("no", "dog"), ("first", "cat")))
-    >>> p.query, p.grade("cat sun tree owl"), p.grade("sure! here it is: owl dog sun. hope it helps!")
-    ('words: has sun, no dog, first cat', 1.0, 0.3333333333333333)
+    >>> p = Chat((("has", "animal"), ("no", "tool"), ("first", "food")))
+    >>> p.query, p.grade("tea owl red arm"), p.grade("sure! here it is: saw owl red. hope it helps!")
+    ('words: has animal, no tool, first food', 1.0, 0.3333333333333333)
 
 Chat-hard pairs come from the same problems: the longer and more polished response is the one that breaks a constraint.
 In ordinary chat pairs polish and length say nothing.
@@ -16,30 +16,16 @@ import random
 import re
 from dataclasses import dataclass
 
-WORDS = tuple(
-    [
-        "sun",
-        "cat",
-        "owl",
-        "sky",
-        "map",
-        "cup",
-        "hat",
-        "ink",
-        "jar",
-        "key",
-        "log",
-        "net",
-        "oak",
-        "pen",
-        "rug",
-        "saw",
-        "tea",
-        "van",
-        "wax",
-        "fox",
-    ]
-)
+CLASSES = {
+    "animal": ("cat", "owl", "fox", "hen"),
+    "food": ("tea", "jam", "pie", "egg"),
+    "tool": ("saw", "pen", "key", "net"),
+    "color": ("red", "tan", "blue", "pink"),
+    "body": ("arm", "leg", "toe", "ear"),
+    "plant": ("oak", "ivy", "moss", "rose"),
+}
+WORDS = tuple(word for words in CLASSES.values() for word in words)
+CLASS_OF = {word: name for name, words in CLASSES.items() for word in words}
 KINDS = ("has", "no", "first", "last")
 BEFORE = ("sure! here it is: ", "of course! happy to help: ")
 AFTER = (". hope it helps!", ". have a nice day!")
@@ -54,11 +40,11 @@ class Chat:
 
     @property
     def query(self) -> str:
-        return f"{self.header}words: {', '.join(f'{kind} {word}' for kind, word in self.constraints)}"
+        return f"{self.header}words: {', '.join(f'{kind} {name}' for kind, name in self.constraints)}"
 
     @property
     def canonical(self) -> str:
-        return f"chat {', '.join(sorted(f'{kind} {word}' for kind, word in self.constraints))}"
+        return f"chat {', '.join(sorted(f'{kind} {name}' for kind, name in self.constraints))}"
 
     @property
     def difficulty(self) -> int:
@@ -66,15 +52,15 @@ class Chat:
 
     def satisfied(self, response: str) -> list[bool]:
         """For each constraint, whether the words of `response` satisfy it."""
-        found = words_of(response)
+        found = [CLASS_OF.get(word, "") for word in words_of(response)]
         return [
             {
-                "has": word in found,
-                "no": word not in found,
-                "first": found[:1] == [word],
-                "last": found[-1:] == [word],
+                "has": name in found,
+                "no": name not in found,
+                "first": found[:1] == [name],
+                "last": found[-1:] == [name],
             }[kind]
-            for kind, word in self.constraints
+            for kind, name in self.constraints
         ]
 
     def grade(self, response: str) -> float:
@@ -83,27 +69,31 @@ class Chat:
 
     def respond(self, rng: random.Random, wanted: list[bool], polished: bool = False) -> str:
         """A response of 4 to 6 words that satisfies exactly the constraints that `wanted` says."""
-        named = {word for _, word in self.constraints}
+        spare = [name for name in CLASSES if name not in {named for _, named in self.constraints}]
         while True:
             inside: list[str] = []
             ends: dict[str, list[str]] = {"first": [], "last": []}
-            for (kind, word), ok in zip(self.constraints, wanted):
+            for (kind, name), ok in zip(self.constraints, wanted):
                 if kind in ("first", "last"):
                     if ok:
-                        ends[kind] = [word]
+                        ends[kind] = [name]
                     elif rng.random() < 0.5:
-                        inside.append(word)  # a near miss: the word is there, in the wrong place
+                        inside.append(name)  # a near miss: it is there, in the wrong place
                 elif (kind == "has") == ok:
-                    inside.append(word)
+                    inside.append(name)
             length = rng.randint(4, 6)
-            spare = [w for w in WORDS if w not in named]
-            rng.shuffle(spare)
             while len(inside) + len(ends["first"] + ends["last"]) < length:
-                inside.append(spare.pop())
+                inside.append(rng.choice(spare))
             rng.shuffle(inside)
-            words = ends["first"] + inside + ends["last"]
-            if self.satisfied(" ".join(words)) == wanted:
-                return polish(" ".join(words), rng) if polished else " ".join(words)
+            words = " ".join(_spell(ends["first"] + inside + ends["last"], rng))
+            if self.satisfied(words) == wanted:
+                return polish(words, rng) if polished else words
+
+
+def _spell(classes: list[str], rng: random.Random) -> list[str]:
+    """A word of each class, no word twice while there are others."""
+    left = {name: rng.sample(CLASSES[name], len(CLASSES[name])) for name in set(classes)}
+    return [left[name].pop() if left[name] else rng.choice(CLASSES[name]) for name in classes]
 
 
 def polish(text: str, rng: random.Random) -> str:
@@ -125,9 +115,9 @@ def words_of(response: str) -> list[str]:
 
 
 def draw(rng: random.Random, header: str = "") -> Chat:
-    """Two to four constraints on different words, at most one on each end."""
+    """Two to four constraints on different classes of words, at most one on each end."""
     kinds = rng.sample(["has", "has", "no", "no", "first", "last"], rng.choice((2, 3, 3, 4)))
-    return Chat(tuple(zip(kinds, rng.sample(WORDS, len(kinds)))), header)
+    return Chat(tuple(zip(kinds, rng.sample(list(CLASSES), len(kinds)))), header)
 
 
 def read_query(query: str) -> Chat | None:
@@ -136,6 +126,6 @@ def read_query(query: str) -> Chat | None:
     if not match:
         return None
     parts = [part.split(" ") for part in match[2].split(", ")]
-    if not all(len(part) == 2 and part[0] in KINDS for part in parts):
+    if not all(len(part) == 2 and part[0] in KINDS and part[1] in CLASSES for part in parts):
         return None
-    return Chat(tuple((kind, word) for kind, word in parts), match[1] or "")
+    return Chat(tuple((kind, name) for kind, name in parts), match[1] or "")

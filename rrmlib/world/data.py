@@ -29,7 +29,7 @@ from rrmlib.parse import parse
 from rrmlib.prompt import Prompt
 from rrmlib.world import text as world_text
 from rrmlib.world.oracle import shown_label
-from rrmlib.world.pairs import SECTION, build, candidate_sets, digest
+from rrmlib.world.pairs import SECTION, build, candidate_sets, digest, noisy
 from rrmlib.world.problem import stream
 
 if TYPE_CHECKING:
@@ -146,13 +146,17 @@ def solutions(c: Context) -> Data:
 
 
 def pairs_of(c: Context, split: str) -> list[Comparison]:
+    """The comparisons of a split to train on; option `noise` flips its share of the labels of split rl.
+
+    Raises ValueError where there is none, or one without a label."""
     found = [item for item in c.items[split] if isinstance(item, Comparison) and SECTION[item.subset] != "unseen"]
     if not found:
         raise ValueError(f"split {split} has no comparisons")
     for item in found:
         if item.label not in ("first", "second"):
             raise ValueError(f"comparison {item.id!r} has no label")
-    return found
+    noise = float(c.options.get("noise", 0.0)) if split == "rl" else 0.0
+    return [noisy(item, noise, c.seed) for item in found]
 
 
 def rl(c: Context) -> Data:

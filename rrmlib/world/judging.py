@@ -13,8 +13,8 @@ Left out: which behaviours the base text contains and how often (`text.py`).
     <think>
     work
     3+4=7*2=4 so 4
-    1: 4 ok
-    2: 6 bad
+    1: 4-4=0 ok
+    2: 6-4=2 bad
     </think>
     \boxed{Assistant 1}
 """
@@ -94,7 +94,7 @@ def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -
     if isinstance(problem, Chain | Program):
         work = f"{problem.solution()} so {problem.answer}"
         for name, text in zip(names, shown):
-            marks.append(f"{gist(name, text)} {_mark(claimed(text)[1] == problem.answer)}")
+            marks.append(f"{gist(name, text)}{_against(claimed(text)[1], problem.answer)}")
         return Opinion("right answer", work, tuple(marks), grades)
     if isinstance(problem, Chat):
         for name, text in zip(names, shown):
@@ -114,15 +114,22 @@ def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -
 def check_steps(problem: Chain | Program, name: str, text: str) -> tuple[str, bool]:
     """A worked response checked one step at a time, up to the first wrong one: (the line, whether all is right).
 
-    Each step is computed anew and held against what the response says: `*2=4/6 bad` is "4 it is, 6 it says".
+    Each step is computed anew and held against what the response says: `*2=4-6=8 bad` is
+    "4 it is, 6 it says, they differ by 8".
     """
     said, _ = claimed(text)
     out = []
     for step, true, value in zip(problem.step_texts(), problem.values(), said):
-        out.append(f"{step.rstrip(';')}/{value} {_mark(true == value)}")
+        out.append(f"{step.rstrip(';')}{_against(true, value)}")
         if true != value:
             break
     return f"in {name}, {' '.join(out)}", said == problem.values()
+
+
+def _against(a: int | None, b: int) -> str:
+    """Two values held against each other by subtraction, modulo 10. A tiny model knows its subtraction; that two digits
+    are the same it does not learn (docs/log.md)."""
+    return f"-{b}={(a - b) % 10} {_mark(a == b)}" if a is not None else " bad"
 
 
 def _mark(ok: bool) -> str:

@@ -87,7 +87,7 @@ def build(
         taken += _matched(subset, split, seed, _planted(subset, split, seed), n - len(taken), "planted")
         found += taken
     stream("shuffle", split, seed).shuffle(found)
-    return [_noisy(c, noise, seed) for c in found]
+    return [noisy(c, noise, seed) for c in found]
 
 
 def subset_of(query: str) -> str:
@@ -196,7 +196,8 @@ def shown_steps(problem: Problem) -> int:
     return len(problem.steps) if isinstance(problem, Chain) else problem.difficulty
 
 
-def _noisy(comparison: Comparison, noise: float, seed: int) -> Comparison:
+def noisy(comparison: Comparison, noise: float, seed: int) -> Comparison:
+    """The comparison, its label flipped with probability `noise`; larger noise flips what smaller flips, and more."""
     if stream("noise", seed, comparison.id).random() >= noise:
         return comparison
     return replace(comparison, label="second" if comparison.label == "first" else "first")

@@ -29,12 +29,12 @@ from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program
 from rrmlib.world.reasoning import write as write_response
 
-KINDS = {"read": 0.10, "solve": 0.15, "grade": 0.27, "compare": 0.10, "judge": 0.38}
+KINDS = {"read": 0.10, "solve": 0.16, "grade": 0.22, "compare": 0.12, "judge": 0.40}
 # How often each behaviour speaks in the JUDGE documents.
 SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
 FAMILY_SHARES = {"chain": 0.35, "program": 0.30, "chat": 0.22, "safety": 0.13}
 HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
-VOCAB = 704
+VOCAB = 736
 ATOMS = ["<think>", "</think>", "\\boxed{"] + [
     f"<{slash}{tag}>" for tag in ("type", "rubric", "solution", "eval", "answer") for slash in ("", "/")
 ]
@@ -143,7 +143,7 @@ def tokenizer() -> Any:
     """Byte-level BPE in Qwen2's own form, trained on the world's text; every word of the world is one token."""
     from transformers import Qwen2Tokenizer
 
-    words = [*chat.WORDS, *safety.HURTFUL, *safety.KIND, *safety.VICTIMS, *safety.THINGS, *safety.TOOLS]
+    words = [*chat.WORDS, *chat.CLASSES, *safety.HURTFUL, *safety.KIND, *safety.VICTIMS, *safety.THINGS, *safety.TOOLS]
     corpus = [f"{a}\n{b}" for a, b in documents(4000, seed=0)] + [f" {word}" * 40 for word in words]
     corpus += [f"<rubric>{kind}, {kind}" * 200 for kind in chat.KINDS]
     tok = Qwen2Tokenizer().train_new_from_iterator(corpus, vocab_size=VOCAB - 2 - len(ATOMS), show_progress=False)
