@@ -22,7 +22,13 @@ PAIR = [
 RUNS = {
     "world": ({}, ["base", "behaviours", "leaks"]),
     "rl": (
-        {"names": ["base-s", "random-s", "direct-s", "rrm-s"], "contrasts": PAIR, "curves": ["rrm-s", "random-s"]},
+        {
+            "names": ["base-s", "random-s", "direct-s", "rrm-s"],
+            "contrasts": PAIR,
+            "curves": ["rrm-s", "random-s"],
+            "solves": "",
+            "least": 1,
+        },
         ["behaviours", "contrasts", "curves", "gain", "sections", "thinking"],
     ),
     "distillation": ({"meta_limit": 4}, ["contrasts", "curves", "meta", "oracles", "sections"]),

@@ -28,9 +28,9 @@ VERDICTS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": "#6b
 def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
     """Paired differences with 95 % intervals; a tick is what was expected, beside it what the interval says of it.
 
-    `table`: a, b, section, n, value, lo, hi, expected, verdict, read_a, read_b. Raises ValueError for an empty table.
+    `table`: a, b, mode, section, n, value, lo, hi, expected, verdict, read_a, read_b. Raises ValueError.
     """
-    shown = style.need(table, "a b section n value lo hi expected verdict read_a read_b")
+    shown = style.need(table, "a b mode section n value lo hi expected verdict read_a read_b")
     with style.apply():
         fig = style.figure(8.6, 0.8 + 0.3 * len(shown), title)
         ax = fig.subplots()
@@ -47,7 +47,7 @@ def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
                 bound = 0.0 if sign == ">" else float(row.expected.split()[0])
                 ax.plot([bound / 100, bound / 100], [y - 0.3, y + 0.3], color=INK, lw=1.4)
                 style.beside(ax, y, f"{sign} {bound:g}: {row.verdict}", points=112, colour=colour)
-            names.append(f"{row.a} − {row.b}, {row.section}")
+            names.append(f"{row.a} − {row.b}, {row.section}{'' if row.mode == 'greedy' else f', {row.mode}'}")
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)

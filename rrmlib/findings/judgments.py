@@ -225,26 +225,26 @@ def percent(row: pd.Series) -> str:
     return f"{text} ({100 * row['least']:.1f} to {100 * row['most']:.1f})" if spread else text
 
 
-def differences(
-    rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, pooled: bool = False, mode: str = "greedy"
-) -> pd.DataFrame:
+def differences(rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, pooled: bool = False) -> pd.DataFrame:
     """a - b on the same comparisons, paired, beside what is expected of it.
 
-    A contrast is {"a": judge, "b": judge, "section": "reasoning" (or "overall", ...), "least": 0.2 or "most": 0.03}.
+    A contrast is {"a": judge, "b": judge, "section": "reasoning" (or "overall", ...), "mode": "greedy" (or "sampled"),
+    "least": 0.2 or "most": 0.03}; all but a and b may be left out.
     The interval supports "least" where all of it lies at or above (above, for 0), contradicts where all lies below;
     else undecided ("most" likewise). `p_holm` is adjusted over the contrasts of one seed. Raises ValueError.
     """
     by = {}
-    for key, part in groups(rows[rows["mode"] == mode], pooled):
-        by[key["profile"], key["seed"], key["judge"]] = part
+    for key, part in groups(rows, pooled):
+        by[key["profile"], key["seed"], key["judge"], key["mode"]] = part
     out = []
     for profile, seed in dict.fromkeys(key[:2] for key in by):
         for contrast in contrasts:
-            if unknown := set(contrast) - {"a", "b", "section", "least", "most"}:
+            if unknown := set(contrast) - {"a", "b", "section", "mode", "least", "most"}:
                 raise ValueError(f"contrast {dict(contrast)}: unknown key {sorted(unknown)[0]!r}")
-            a, b = (by.get((profile, seed, contrast[side])) for side in ("a", "b"))
+            mode = contrast.get("mode", "greedy")
+            a, b = (by.get((profile, seed, contrast[side], mode)) for side in ("a", "b"))
             if a is None or b is None:
-                there = ", ".join(key[2] for key in by)
+                there = ", ".join(dict.fromkeys(key[2] for key in by if key[3] == mode))
                 raise ValueError(f"contrast {dict(contrast)}: no {mode} judgments of it; judges are: {there}")
             section = contrast.get("section", "reasoning")
             on = [c for c in ("run", "item") if c in a.columns]

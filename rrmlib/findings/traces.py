@@ -100,8 +100,9 @@ def faithful(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
                 e = clustered_mean([float(kind == measure) for kind in kinds], list(here["cluster"]))
                 all_of_it = rows[(rows[KEYS] == pd.Series(key)).all(axis=1) & (rows["section"] == section)]
                 out.append({**key, "section": section, "measure": measure, **bounds(e), **coverage(all_of_it)})
-    columns = [*KEYS, "section", "item", "query", "responses", "false", "text"]
-    return pd.DataFrame(out), pd.DataFrame(examples, columns=columns)
+    counted = [*KEYS, "section", "measure", "n", "value", "lo", "hi", "read", "unparsed", "truncated"]
+    shown_as = [*KEYS, "section", "item", "query", "responses", "false", "text"]
+    return pd.DataFrame(out, columns=counted), pd.DataFrame(examples, columns=shown_as)
 
 
 def behaviours(rows: pd.DataFrame) -> pd.DataFrame:

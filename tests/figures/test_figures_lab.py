@@ -46,7 +46,9 @@ def contrasts() -> pd.DataFrame:
     rows = []
     for a, b, v, expected, verdict in stated:
         e = {"value": v, "lo": v - 0.05, "hi": v + 0.05, "n": 1040}
-        rows.append({"a": a, "b": b, "section": "reasoning", "expected": expected, "verdict": verdict, **e})
+        rows.append(
+            {"a": a, "b": b, "mode": "greedy", "section": "reasoning", "expected": expected, "verdict": verdict, **e}
+        )
     return pd.DataFrame(rows).assign(read_a=0.99, read_b=0.98)
 
 

@@ -124,6 +124,14 @@ def test_an_interval_supports_contradicts_or_leaves_open(lo, hi, least, most, ve
     assert expectation(lo, hi, least, most)[1] == verdict
 
 
+def test_a_contrast_may_be_between_sampled_judgments():
+    parts = [rows_of(judge, {"careful": 1}, mode=mode) for judge in "ab" for mode in ("greedy", "sampled")]
+    table = differences(joined(*parts), [{"a": "a", "b": "b", "mode": mode} for mode in ("greedy", "sampled")])
+    assert list(table["mode"]) == ["greedy", "sampled"]
+    assert list(table["value"]) == [0, 0]
+    assert list(table["verdict"]) == ["", ""]
+
+
 def test_a_contrast_with_an_unknown_judge_or_key_is_an_error():
     rows = rows_of("good", {"careful": 1})
     with pytest.raises(ValueError, match=r"no greedy judgments of it; judges are: good"):
