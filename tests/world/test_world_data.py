@@ -1,6 +1,9 @@
 """What models are trained on: rows in the order shown, nothing given away, rules of dropping worked by hand."""
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -353,3 +356,24 @@ def test_right_means_strictly_best_and_read():
     assert data.is_right(prompt, "<think></think>\\boxed{Assistant 1}", flipped, Order.BA)
     assert not data.is_right(prompt, "<think></think>\\boxed{Assistant 1}", flipped, Order.AB)
     assert not data.is_right(prompt, "<think>\\boxed{Assistant 1}", flipped, Order.BA, "length")
+
+
+def test_nothing_depends_on_the_order_of_a_set():
+    """Python draws another order of sets of text in every process; a frozen world must not notice."""
+    code = (
+        "from rrmlib.world.data import SECTION\n"
+        "from rrmlib.world.pairs import build, candidate_sets, digest\n"
+        "from rrmlib.world.oracle import first_oracle\n"
+        "from rrmlib.world.text import documents\n"
+        "from rrmlib.comparison import Order\n"
+        "from rrmlib.engines.base import digest as of\n"
+        "pairs = build('sft', dict.fromkeys(SECTION, 20), 0)\n"
+        "traces = [first_oracle(c, Order.AB, 'rm_r1', 0) for c in pairs]\n"
+        "print(digest(pairs), of(traces), of([repr(s) for s in candidate_sets('sft', 20, 0)]), of([*documents(200, 0)]))"
+    )
+    found = set()
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1
