@@ -369,7 +369,8 @@ def test_nothing_depends_on_the_order_of_a_set():
         "from rrmlib.engines.base import digest as of\n"
         "pairs = build('sft', dict.fromkeys(SECTION, 20), 0)\n"
         "traces = [first_oracle(c, Order.AB, 'rm_r1', 0) for c in pairs]\n"
-        "print(digest(pairs), of(traces), of([repr(s) for s in candidate_sets('sft', 20, 0)]), of([*documents(200, 0)]))"
+        "lists = [repr(s) for s in candidate_sets('sft', 20, 0)]\n"
+        "print(digest(pairs), of(traces), of(lists), of([*documents(200, 0)]))"
     )
     found = set()
     for seed in ("1", "2", "3"):
