@@ -92,7 +92,7 @@ class Chat:
 
 def _spell(classes: list[str], rng: random.Random) -> list[str]:
     """A word of each class, no word twice while there are others."""
-    left = {name: rng.sample(CLASSES[name], len(CLASSES[name])) for name in set(classes)}
+    left = {name: rng.sample(CLASSES[name], len(CLASSES[name])) for name in dict.fromkeys(classes)}
     return [left[name].pop() if left[name] else rng.choice(CLASSES[name]) for name in classes]
 
 

@@ -29,7 +29,7 @@ from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program
 from rrmlib.world.reasoning import write as write_response
 
-KINDS = {"read": 0.10, "solve": 0.16, "grade": 0.22, "compare": 0.12, "judge": 0.40}
+KINDS = {"read": 0.26, "solve": 0.14, "grade": 0.18, "compare": 0.10, "judge": 0.32}
 # How often each behaviour speaks in the JUDGE documents.
 SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
 FAMILY_SHARES = {"chain": 0.35, "program": 0.30, "chat": 0.22, "safety": 0.13}
