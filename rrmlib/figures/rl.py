@@ -22,7 +22,7 @@ from rrmlib.figures.style import DASHED, INK, QUIET, RULE
 
 PERCENT = {"accuracy", "truncated", "unparsed"}
 UNITS = {"length": "length (tokens)", "entropy": "entropy (nats)", "kl": "KL (nats)"}
-VERDICTS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": "#6b6b6b", "": INK}
+VERDICTS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": QUIET, "cannot be read": QUIET, "": INK}
 
 
 def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:

@@ -102,7 +102,9 @@ def thinking(table: pd.DataFrame, effort: pd.DataFrame | None = None, *, least: 
             head = f"{judge}, {mode}"
             if effort is not None:
                 found = effort[(effort["judge"] == judge) & (effort["mode"] == mode)]
-                head += "".join(f"\nρ = {r.value:.2f} [{r.lo:.2f}, {r.hi:.2f}]" for r in found.itertuples())
+                for r in found.itertuples():
+                    known = r.value == r.value
+                    head += f"\nρ = {r.value:.2f} [{r.lo:.2f}, {r.hi:.2f}]" if known else "\nρ: length does not vary"
             ax.set_title(head, loc="left", linespacing=1.3)
         for i, many in enumerate(steps):
             grid[0].plot([], [], style.MARKERS[i % len(style.MARKERS)] + "-", color=shades[many], ms=4, label=f"{many}")

@@ -40,6 +40,7 @@ from rrmlib.world.pairs import SECTION, shown_steps
 from rrmlib.world.problem import SECTIONS, Problem
 
 DRAWS = 1000
+UNREADABLE = 0.5  # a judge that was read less often than this has no accuracy: tables say that it cannot be read
 KEYS = ["profile", "seed", "judge", "mode"]
 OVERALL = dict.fromkeys(SECTIONS, 1 / len(SECTIONS))
 # A trace names its behaviour where its own words begin: at once, in the thinking, or in the part of its format.
@@ -231,7 +232,8 @@ def differences(rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, p
     A contrast is {"a": judge, "b": judge, "section": "reasoning" (or "overall", ...), "mode": "greedy" (or "sampled"),
     "least": 0.2 or "most": 0.03}; all but a and b may be left out.
     The interval supports "least" where all of it lies at or above (above, for 0), contradicts where all lies below;
-    else undecided ("most" likewise). `p_holm` is adjusted over the contrasts of one seed. Raises ValueError.
+    else undecided ("most" likewise); with a judge that could not be read (`UNREADABLE`) the verdict says that.
+    `p_holm` is adjusted over the contrasts of one seed. Raises ValueError.
     """
     by = {}
     for key, part in groups(rows, pooled):
@@ -255,6 +257,8 @@ def differences(rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, p
             read = {f"read_{side}": coverage(part)["read"] for side, part in (("a", a), ("b", b))}
             names = {"profile": profile, "seed": seed, "mode": mode, "a": contrast["a"], "b": contrast["b"]}
             said, verdict = expectation(d.lo, d.hi, contrast.get("least"), contrast.get("most"))
+            if verdict and min(read.values()) < UNREADABLE:  # a control that says nothing gains nothing, trivially
+                verdict = "cannot be read"
             out.append(
                 {**names, "section": section, **bounds(d), "p": d.p, "expected": said, "verdict": verdict, **read}
             )

@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 
 from rrmlib.comparison import Comparison
 from rrmlib.engines.base import Request, Sampling, store_key
-from rrmlib.findings.judgments import bounds, gather, percent, percentiles, sections, weights
+from rrmlib.findings.judgments import UNREADABLE, bounds, gather, percent, percentiles, sections, weights
 from rrmlib.lab import Lab, items, judged, store
 from rrmlib.params import ParameterError
 from rrmlib.prompt import load_prompt
@@ -32,7 +32,6 @@ from rrmlib.stats import clustered_mean
 from rrmlib.store import Store
 from rrmlib.train.card import flops
 
-UNREADABLE = 0.5  # an arm that was read less often than this has no accuracy: the table says that it cannot be read
 CURVES = ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl")
 
 

@@ -132,6 +132,12 @@ def test_a_contrast_may_be_between_sampled_judgments():
     assert list(table["verdict"]) == ["", ""]
 
 
+def test_a_control_that_cannot_be_read_supports_nothing():
+    rows = joined(rows_of("mute", {"careful": 1}, mute=0.8), rows_of("base", {"guess": 1}))
+    table = differences(rows, [{"a": "mute", "b": "base", "most": 0.03}])
+    assert list(table["verdict"]) == ["cannot be read"]
+
+
 def test_a_contrast_with_an_unknown_judge_or_key_is_an_error():
     rows = rows_of("good", {"careful": 1})
     with pytest.raises(ValueError, match=r"no greedy judgments of it; judges are: good"):
