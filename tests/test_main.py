@@ -20,7 +20,7 @@ from rrmlib.store import Store
 ROOT = Path(__file__).parents[1]
 UNTRAINED = ("--engine", "qwen2", "--model", "tiny:test", "--format", "direct_compact", "--set", "max_tokens=4")
 
-COMMANDS = ("judge", "score", "parse", "export", "import", "run")
+COMMANDS = ("judge", "score", "parse", "export", "import", "run", "lab")
 
 
 def rrm(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -303,13 +303,14 @@ def test_a_bad_data_file_is_named_with_line_and_field(capsys, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example_that_runs(capsys, monkeypatch, tmp_path, command):
-    """As a reader would paste it into an empty folder; that of `run` in a checkout, here with the shortest profile."""
+    """As a reader would paste it into an empty folder; those of `run` and `lab` in a checkout, here with the shortest
+    profile."""
     with pytest.raises(SystemExit) as e:
         main([command, "--help"])
     assert e.value.code == 0
     example = re.search(r"^example(?: \(in the checkout\))?: (.*rrm " + command + ".*)$", capsys.readouterr().out, re.M)
     assert example is not None
-    if command == "run":
+    if command in ("run", "lab"):
         for folder in ("notebooks", "params"):
             shutil.copytree(ROOT / folder, tmp_path / folder)
     line = example[1].replace("--profile laptop", "--profile smoke")
