@@ -32,7 +32,7 @@ from rrmlib.lab import store as traces
 from rrmlib.params import JudgeSpec
 from rrmlib.stats import clustered_mean
 from rrmlib.store import Store
-from rrmlib.world.distil import ask
+from rrmlib.world.oracle_engine import ask
 from rrmlib.world.pairs import SECTION, shown_steps
 from rrmlib.world.reasoning import claimed
 

@@ -16,20 +16,14 @@ its oracle's address, not by what lies there: give an hf model a revision. Left 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from rrmlib.artefact import root
 from rrmlib.comparison import Comparison, Message, Order
-from rrmlib.engines.base import Completion, Engine, Request, Sampling, sample_seed, store_key
-from rrmlib.judge import open_engine
-from rrmlib.params import JudgeSpec, ParameterError
+from rrmlib.engines.base import Completion
 from rrmlib.prompt import FOLDER, Prompt
-from rrmlib.store import Store
 from rrmlib.world.data import Renderer, bare_verdict, is_right, pairs_of
 from rrmlib.world.oracle import first_oracle, second_oracle, shown_label
 from rrmlib.world.problem import stream
@@ -39,8 +33,6 @@ if TYPE_CHECKING:
 
 FILTERS = ("corrected", "dropped", "random")
 REWRITE = FOLDER / "rm_r1_rewrite.v1.txt"  # {prompt}, {failed} and {verdict}; a changed word is a new version
-STORE = Path("runs", "oracles.sqlite")
-_FIELDS = ("engine", "model", "options", "temperature", "top_p", "max_tokens", "seed", "stop", "template_args")
 
 Task = tuple[Comparison, Order]
 Failed = Sequence[str | None]  # the failed judgment of each task, for the second oracle
@@ -100,50 +92,17 @@ def rewriting(prompt: Prompt, item: Comparison, order: Order, failed: str) -> tu
 def _oracle(c: Context, prompt: Prompt, role: str) -> Oracle:
     """The oracle of a role: what the options name, else the program of this world."""
     if role in c.options:
-        spec = _spec(c.options[role], f"model {c.model.name!r}: data: {role}")
-        return lambda tasks, failed: _asked(prompt, spec, c.seed, tasks, failed)
+        # By name: a model is keyed by all code that is imported here, and engines and stores do not make these traces.
+        room = import_module("rrmlib.world.oracle_engine")
+        spec = room.oracle_spec(c.options[role], f"model {c.model.name!r}: data: {role}")
+        return lambda tasks, failed: room.asked(
+            spec,
+            [prompt.messages(*t) if text is None else rewriting(prompt, *t, text) for t, text in zip(tasks, failed)],
+            c.seed,
+        )
     style = prompt.name.removesuffix("_compact")
     if role == "first":
         return lambda tasks, _: [Completion(first_oracle(*task, style, c.seed), "stop") for task in tasks]
     return lambda tasks, failed: [
         Completion(second_oracle(*task, style, c.seed, text or ""), "stop") for task, text in zip(tasks, failed)
     ]
-
-
-def _spec(given: Any, where: str) -> JudgeSpec:
-    given = {"model": given} if isinstance(given, str) else given
-    if not isinstance(given, dict):
-        raise ParameterError(f"{where}: expected a model's address or a mapping, found {given!r:.60}")
-    if unknown := sorted(set(map(str, given)) - {*_FIELDS}):
-        raise ParameterError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(_FIELDS)}")
-    spec = JudgeSpec.parse({"name": "oracle", "engine": "hf", "format": "rm_r1", **given}, where)
-    if spec.engine in ("heuristic", "scalar", "recorded") or spec.model.startswith("lab:"):
-        raise ParameterError(f"{where}: {spec.engine} {spec.model} cannot be an oracle: one that writes, no lab: model")
-    return spec
-
-
-def _asked(prompt: Prompt, spec: JudgeSpec, seed: int, tasks: Sequence[Task], failed: Failed) -> list[Completion]:
-    drawn = Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.stop)
-    given = tuple(sorted((name, json.dumps(value)) for name, value in spec.template_args.items()))
-    requests = []
-    for task, text in zip(tasks, failed):
-        messages = prompt.messages(*task) if text is None else rewriting(prompt, *task, text)
-        request = Request(messages=messages, sampling=drawn, template_args=given, item=task[0].id, order=str(task[1]))
-        requests.append(replace(request, seed=sample_seed(seed + spec.seed, request.prompt_hash, 0)))
-    engine = open_engine(spec)
-    try:
-        with Store(root() / STORE) as store:
-            return ask(engine, requests, store)
-    finally:
-        engine.close()
-
-
-def ask(engine: Engine, requests: Sequence[Request], store: Store) -> list[Completion]:
-    """One completion per request, from the store where it is there, else generated and committed batch by batch."""
-    keys = [store_key(engine, request) for request in requests]
-    done = store.get(keys)
-    missing = list({key: request for key, request in zip(keys, requests) if key not in done}.values())
-    for batch in engine.generate(missing) if missing else ():
-        store.put(engine, [(missing[index], completion) for index, completion in batch])
-    done |= store.get([key for key in keys if key not in done], errors=True)
-    return [done.get(key, Completion("", "error", error="nothing came back")) for key in keys]

@@ -12,7 +12,7 @@ from rrmlib.params import ParameterError
 from rrmlib.parse import parse
 from rrmlib.prompt import load_prompt
 from rrmlib.store import Store
-from rrmlib.world import distil
+from rrmlib.world import distil, oracle_engine
 from rrmlib.world.data import MIX, is_right
 from rrmlib.world.pairs import build
 from rrmlib.world.text import tokenizer
@@ -147,8 +147,12 @@ def engines(monkeypatch):
         "one": FakeEngine("one", lambda shown: says(shown, FATE[number(shown)][0])),
         "two": FakeEngine("two", lambda shown: says(shown, FATE[number(shown)][1])),
     }
-    monkeypatch.setattr(distil, "open_engine", lambda spec: made[spec.model.removeprefix("hf:")])
+    monkeypatch.setattr(oracle_engine, "open_engine", lambda spec: made[spec.model.removeprefix("hf:")])
     return made
+
+
+def item_of(request):
+    return "q" + re.search(r"Question (\d)", request.messages[-1].content)[1]
 
 
 def used(made):
@@ -170,7 +174,7 @@ def test_engines_judge_and_rewrite(engines):
         assert request.messages == PROMPT.messages(HAND[i], (Order.AB, Order.BA)[i % 2])
         assert (request.sampling.temperature, request.sampling.max_tokens) == (0.7, 4096)
     assert len({request.seed for request in engines["one"].asked}) == 8
-    asked = {request.item: request.messages[-1].content for request in engines["two"].asked}
+    asked = {item_of(request): request.messages[-1].content for request in engines["two"].asked}
     assert list(asked) == ["q2", "q3", "q4", "q6"]
     assert PROMPT.messages(HAND[3], Order.BA)[0].content in asked["q3"]
     assert "<eval>by hand, wrong</eval><answer>[[A]]</answer>" in asked["q3"]
@@ -193,7 +197,7 @@ def test_nothing_is_asked_twice_but_what_failed(engines, tmp_path):
     for engine in engines.values():
         engine.asked.clear()
     assert make(HAND, first=FIRST, second=SECOND).rows == rows
-    assert [request.item for request in engines["one"].asked] == ["q5", "q7"]
+    assert [item_of(request) for request in engines["one"].asked] == ["q5", "q7"]
     assert engines["two"].asked == []
     make(HAND, first={**FIRST, "temperature": 0.8}, second=SECOND)
     assert len(engines["one"].asked) == 2 + 8
@@ -208,7 +212,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has(engines, tmp_path):
         assert store.counts()["generations"] == 3
     engines["one"].dies_after = 10**9
     make(HAND, first=FIRST, second=SECOND)
-    assert Counter(request.item for request in engines["one"].asked).most_common(1)[0][1] == 1
+    assert Counter(item_of(request) for request in engines["one"].asked).most_common(1)[0][1] == 1
 
 
 def test_an_oracle_that_never_answers_is_an_error(engines):
