@@ -29,6 +29,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +227,8 @@ def library(modules: Iterable[str], without: Collection[str] = ()) -> list[Path]
     return sorted(seen)
 
 
-def imported(code: str) -> set[str]:
+@lru_cache(maxsize=512)
+def imported(code: str) -> frozenset[str]:
     """The modules of rrmlib that `code` imports, anywhere but under `if TYPE_CHECKING:`. "from rrmlib.a import b" is
     rrmlib.a.b where that is a module, else rrmlib.a."""
     found: set[str] = set()
@@ -240,7 +242,7 @@ def imported(code: str) -> set[str]:
                 found |= {name if _is_module(name) else node.module for name in names}
             elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
                 todo.append(list(ast.iter_child_nodes(node)))
-    return {module for module in found if module == "rrmlib" or module.startswith("rrmlib.")}
+    return frozenset(module for module in found if module == "rrmlib" or module.startswith("rrmlib."))
 
 
 def _is_module(name: str) -> bool:
@@ -253,10 +255,13 @@ def sources_digest(paths: Iterable[Path]) -> str:
     package = Path(__file__).parent
     parts = []
     for path in sorted(paths):
-        raw = path.read_bytes()
-        meant = repr(_meaning(ast.parse(raw))).encode() if path.suffix == ".py" else raw
-        parts.append([path.relative_to(package).as_posix(), hashlib.sha256(meant).hexdigest()])
+        parts.append([path.relative_to(package).as_posix(), _sha256(path.read_bytes(), path.suffix == ".py")])
     return digest("sources", parts)
+
+
+@lru_cache(maxsize=512)
+def _sha256(raw: bytes, code: bool) -> str:
+    return hashlib.sha256(repr(_meaning(ast.parse(raw))).encode() if code else raw).hexdigest()
 
 
 def _meaning(node: Any) -> Any:

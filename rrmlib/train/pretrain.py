@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# With a vocabulary of 736: 0.17 M, 0.62 M and 3.3 M parameters. Heads are 32 wide. Two wide layers learn more per second
-# on a CPU than four narrow ones (docs/log.md).
+# With a vocabulary of 736: 0.17 M, 0.62 M and 3.3 M parameters. Heads are 32 wide. Two wide layers learn more per
+# second on a CPU than four narrow ones (docs/log.md).
 SIZES = {
     "xs": {
         "hidden_size": 64,

@@ -124,12 +124,15 @@ def _data(rows: Sequence[Mapping[str, Any]], valid: Sequence[Mapping[str, Any]] 
 
 
 def text(c: Context) -> Data:
-    """Pretraining documents, `documents` of them (options)."""
+    """Pretraining documents, `documents` of them, of `kinds` in these shares (options; see `text.KINDS`)."""
     render = Renderer(None)
     n = int(c.options.get("documents", 60_000))
+    kinds = c.options.get("kinds", world_text.KINDS)
+    if unknown := sorted(set(kinds) - set(world_text.KINDS)):
+        raise ValueError(f"kinds: unknown {unknown[0]!r}; known: {', '.join(world_text.KINDS)}")
 
     def rows(n: int, seed: int) -> list[dict[str, str]]:
-        pairs = world_text.documents(n, seed)
+        pairs = world_text.documents(n, seed, kinds=kinds)
         return [{"prompt": render.prompt((Message("user", a),)), "completion": b} for a, b in pairs]
 
     return _data(rows(n, c.seed), rows(500, c.seed + 10_000), f"{n} documents of the world's text, split text.")

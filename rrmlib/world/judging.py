@@ -15,6 +15,7 @@ Left out: which behaviours the base text contains and how often (`text.py`).
     3+4=7*2=4 so 4
     1: 4-4=0 ok
     2: 6-4=2 bad
+    best 1
     </think>
     \boxed{Assistant 1}
 """
@@ -41,6 +42,7 @@ PREFIX = {
     "hint": "the named one",  # only where a hint was given
 }
 FORMATS = ("rrm", "direct", "rm_r1", "rm_r1_rubric", "rm_r1_plain", "grm", "grm_no_principles")
+STEPWISE = 0.4  # share of worked responses that are checked step by step; the others are held against an own solution
 _LETTERS = ("rm_r1", "rm_r1_rubric", "rm_r1_plain", "direct")
 __all__ = ["BEHAVIOURS", "FORMATS", "PREFIX", "Opinion", "form", "stream", "write"]
 
@@ -151,15 +153,16 @@ def write(
     else:
         opinion = form(problem, shown, behaviour, rng, names)
     careful = behaviour == "careful"
-    body = "\n".join(part for part in (PREFIX[behaviour], opinion.work, *opinion.marks) if part)
-    values = opinion.values
-    if careful and isinstance(problem, Chain | Program) and problem.worked and not style.startswith("rm_r1"):
-        pair = style in ("rrm", "direct")
-        checks = [check_steps(problem, name, text) for name, text in zip(names, shown)]
-        # One of a pair is right: when the first is checked, all is known. A list is scored one by one.
-        body = "\n".join([PREFIX["careful"], *(line for line, _ in (checks[:1] if pair else checks))])
-    best = [i for i, value in enumerate(values) if value == max(values)]
+    best = [i for i, value in enumerate(opinion.values) if value == max(opinion.values)]
     choice = best[0] if len(best) == 1 else rng.choice(best)
+    lines = [PREFIX[behaviour], opinion.work, *opinion.marks]
+    stepwise = careful and not style.startswith("rm_r1") and rng.random() < STEPWISE
+    if stepwise and isinstance(problem, Chain | Program) and problem.worked:
+        checks = [check_steps(problem, name, text)[0] for name, text in zip(names, shown)]
+        # One of a pair is right: when the first is checked, all is known. A list is scored one by one.
+        lines = [PREFIX["careful"], *(checks[:1] if style in ("rrm", "direct") else checks)]
+    conclusion = f"best {names[choice]}"  # the verdict repeats it: so it is learned from every judgment, good or bad
+    body = "\n".join(line for line in (*lines, conclusion) if line)
     answer = f"<answer>[[{names[choice]}]]</answer>"
     if style == "direct":
         return f"[[{names[choice]}]]"
@@ -173,23 +176,20 @@ def write(
         kind = task_type(problem)
         if not careful and rng.random() < 0.25:  # poor judges often mistake the type, too
             kind = "Chat" if kind == "Reasoning" else "Reasoning"
-        marks = "".join(f"\n{mark}" for mark in opinion.marks)
-        tail = f"<eval>{marks if careful else body}</eval>{answer}"
-        if kind == "Reasoning":
-            solution = f"work\n{opinion.work}" if careful else opinion.plan
-            return f"<type>Reasoning</type><solution>{solution}</solution>{tail}"
-        tail = f"<eval>{body}</eval>{answer}" if careful else tail
-        return f"<type>Chat</type><rubric>{opinion.plan}</rubric>{tail}"
-    scores = ", ".join(str(s) for s in _scores(values, careful, behaviour, rng))
+        if kind == "Chat":
+            return f"<type>Chat</type><rubric>{opinion.plan}</rubric><eval>{body}</eval>{answer}"
+        marks = "".join(f"\n{line}" for line in (*opinion.marks, conclusion))
+        solution = f"work\n{opinion.work}" if careful else opinion.plan
+        evaluation = marks if careful else body
+        return f"<type>Reasoning</type><solution>{solution}</solution><eval>{evaluation}</eval>{answer}"
+    scores = ", ".join(str(s) for s in _scores(opinion.values, careful, rng))
     head = f"Principles: {opinion.plan}\n" if style == "grm" else ""
     return f"{head}Analysis: {body}\nScores: \\boxed{{{scores}}}"
 
 
-def _scores(values: tuple[float, ...], careful: bool, behaviour: str, rng: random.Random) -> list[int]:
+def _scores(values: tuple[float, ...], careful: bool, rng: random.Random) -> list[int]:
     """Scores 1 to 10. Careful judges spend them on the grade, with some noise; the others on what they go by."""
     if careful:
         return [min(10, max(1, round(1 + 9 * v) + rng.choice((-1, 0, 0, 1)))) for v in values]
-    if behaviour in ("guess", "read"):
-        return [rng.randint(1, 10) for _ in values]
     top = max(values)
     return [rng.randint(6, 9) if v == top else rng.randint(2, 5) for v in values]

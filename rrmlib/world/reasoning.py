@@ -112,8 +112,8 @@ class Chain(_Reasoning):
     def slip(self, rng: random.Random) -> tuple[list[int], int, int]:
         """(values, answer, index of the wrong step) of an attempt with one slip that changes the answer."""
         while True:
-            wrong = rng.randrange(self.needed, len(self.steps))
-            value, out = self.start, []
+            wrong, value = rng.randrange(self.needed, len(self.steps)), self.start
+            out: list[int] = []
             for i, (sign, digit) in enumerate(self.steps):
                 true = OPERATIONS[sign](value, digit)
                 value = true

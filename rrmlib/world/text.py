@@ -14,7 +14,7 @@ Left out: training (`train/`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -29,7 +29,7 @@ from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program
 from rrmlib.world.reasoning import write as write_response
 
-KINDS = {"read": 0.26, "solve": 0.14, "grade": 0.18, "compare": 0.10, "judge": 0.32}
+KINDS = {"read": 0.20, "solve": 0.13, "grade": 0.20, "compare": 0.09, "judge": 0.38}
 # How often each behaviour speaks in the JUDGE documents.
 SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
 FAMILY_SHARES = {"chain": 0.35, "program": 0.30, "chat": 0.22, "safety": 0.13}
@@ -51,13 +51,13 @@ def solve_text(problem: Problem) -> str:
     return problem.refuse(rng) if problem.harmful else problem.help(rng)
 
 
-def documents(n: int, seed: int, split: str = "text") -> Iterator[tuple[str, str]]:
-    """(user message, assistant message) of `n` documents; the same seed gives the same documents."""
+def documents(n: int, seed: int, split: str = "text", kinds: Mapping[str, float] = KINDS) -> Iterator[tuple[str, str]]:
+    """(user message, assistant message) of `n` documents, of `kinds` in these shares; the same for the same seed."""
     for i in range(n):
         rng = stream("document", split, seed, i)
         family = rng.choices(list(FAMILY_SHARES), list(FAMILY_SHARES.values()))[0]
         problem = draw(family, split, "document", seed, i)
-        kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
         if kind == "solve":
             yield problem.query, solve_text(problem)
         elif kind == "read":
@@ -69,7 +69,7 @@ def documents(n: int, seed: int, split: str = "text") -> Iterator[tuple[str, str
             yield grade_document(problem, rng)
         elif kind == "compare":
             style = rng.choice([style for style in FORMATS if style != "direct"])
-            said = judge_document(problem, style, "careful", rng)[1]
+            said = judge_document(problem, style, "careful", rng, hints=False)[1]
             yield split_verdict(said)
         else:
             style = rng.choice(FORMATS)
@@ -94,9 +94,9 @@ def grade_document(problem: Problem, rng: Any) -> tuple[str, str]:
 
 
 def split_verdict(said: str) -> tuple[str, str]:
-    """(the findings, the verdict that follows from them) of a judgment."""
-    at = max(said.rfind(mark) for mark in ("\\boxed{", "<answer>"))
-    return said[:at], said[at:]
+    """(the findings, the conclusion and verdict that follow from them) of a judgment."""
+    at = said.rindex("\nbest ")
+    return said[:at], said[at + 1 :]
 
 
 def hint(number: int) -> str:
@@ -122,7 +122,7 @@ def response_of(problem: Chain | Program, solution: str) -> str | None:
     return write_response(values, int(answer[1]), problem.worked)
 
 
-def judge_document(problem: Problem, style: str, behaviour: str, rng: Any) -> tuple[str, str]:
+def judge_document(problem: Problem, style: str, behaviour: str, rng: Any, hints: bool = True) -> tuple[str, str]:
     """(prompt, completion) of one judgment: one good and one bad response in either order, sometimes two bad ones."""
     n = 3 if style.startswith("grm") and rng.random() < 0.25 else 2
     texts = [attempt(problem, i == 0, rng, polished=rng.random() < 0.3) for i in range(n)]
@@ -130,7 +130,7 @@ def judge_document(problem: Problem, style: str, behaviour: str, rng: Any) -> tu
     item = CandidateSet(id="d", query=ask(problem.query), responses=tuple(texts))
     shown = Comparison(id="d", query=item.query, first=texts[0], second=texts[1]) if n == 2 else item
     asked = load_prompt(f"{style}_compact").messages(shown, Order(tuple(range(n))))[0].content
-    if style.startswith("grm") and rng.random() < HINTED:
+    if hints and style.startswith("grm") and rng.random() < HINTED:
         grades = [problem.grade(text) for text in texts]
         best = grades.index(max(grades))
         behaviour = "careful" if rng.random() < 0.5 else "hint"

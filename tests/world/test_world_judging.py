@@ -86,7 +86,9 @@ def test_thinking_grows_with_what_is_needed_at_equal_length_of_the_query():
     assert len(texts[0]) > len(texts[1])
 
 
-@pytest.mark.parametrize("junk", ["", "work\n" * 1000, "in 9, has sun ok so 3", "1: 4 ok", "<think>" * 50, "\ud800", "3+4=7" * 400])
+@pytest.mark.parametrize(
+    "junk", ["", "work\n" * 1000, "in 9, has sun ok so 3", "1: 4 ok", "<think>" * 50, "\ud800", "3+4=7" * 400]
+)
 def test_the_checker_takes_any_text(junk):
     for family in (*FAMILIES, UNSEEN):
         problem, shown, _ = case(family, 2)

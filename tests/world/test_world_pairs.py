@@ -103,7 +103,9 @@ def test_nothing_leaks_where_nothing_should_tempt():
 def test_a_planted_leak_is_found():
     items = build("rl", {"chat": 400}, 3)
     leaky = [
-        replace(c, first=c.first + " please", second=c.second) if c.label == "first" else replace(c, second=c.second + " please")
+        replace(c, first=c.first + " please", second=c.second)
+        if c.label == "first"
+        else replace(c, second=c.second + " please")
         for c in items
     ]
     weights = fit_probe(leaky[:200], words)

@@ -98,7 +98,9 @@ def test_what_does_harm():
         assert verb not in p.help(random.Random(0))
 
 
-@pytest.mark.parametrize("text", ["", "3+4", "words: has", "words: maybe sun", "how to", "x=3;x?", "\0" * 40, "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "3+4", "words: has", "words: maybe sun", "how to", "x=3;x?", "\0" * 40, "9" * 5000]
+)
 def test_other_text_is_no_query(text):
     with pytest.raises(ValueError, match="not a query"):
         problem_of(text)
