@@ -34,6 +34,9 @@ FORMATS = {
     "scores": ("scores", "scores", False),
     "rrm_compact": ("pair", "rrm", False),
     "rm_r1_compact": ("pair", "rm_r1", False),
+    "rm_r1_rubric_compact": ("pair", "rm_r1", False),
+    "rm_r1_plain_compact": ("pair", "rm_r1", False),
+    "grm_no_principles_compact": ("list", "grm", False),
     "grm_compact": ("list", "grm", False),
     "direct_compact": ("pair", "direct", False),
 }

@@ -171,6 +171,9 @@ def test_the_workflow_reruns_what_is_stale_and_nothing_else(tmp_path):
     for name in ("notebooks", "params", "rrmlib"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", copy)
+    (copy / "params/smoke/lab.yaml").unlink()  # its workflow is tested in test_lab.py
+    profile = "seeds: [0]\nthreads: 1\nneeds_recorded: false\nnotebooks: {evaluation: 300}\n"
+    (copy / "params/smoke/profile.yaml").write_text(profile)
     environment = {**os.environ, "PYTHONPATH": str(copy)}
 
     def plan() -> str:

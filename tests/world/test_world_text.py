@@ -42,7 +42,7 @@ def kind(asked, said):
         return "read"
     if asked.startswith("Query: "):
         return "judge"
-    if said.startswith(("\\boxed{", "<answer>")):
+    if said.startswith("best "):
         return "compare"
     return "grade" if "\n1: " in asked else "solve"
 
@@ -125,7 +125,7 @@ def test_a_comparison_holds_the_findings_and_asks_for_the_verdict_alone(docs):
     found = [doc for doc in docs if kind(*doc) == "compare"]
     for asked, said in found:
         assert behaviour(asked) in ("careful", "hint")
-        assert re.fullmatch(r"\\boxed\{[^{}]*\}|<answer>\[\[[AB]\]\]</answer>", said)
+        assert re.fullmatch(r"best [1-3AB].*(\\boxed\{[^{}]*\}|<answer>\[\[[AB]\]\]</answer>)", said, re.DOTALL)
 
 
 def test_solutions_are_right_and_of_their_own_split():
