@@ -394,3 +394,11 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     run(trains="", says="Nothing to be done")
     run("--forceall", trains="a b ", fresh="1", b={"steps": 2})
     assert [len(list(models.glob(f"{name}/.key-*"))) for name in "ab"] == [1, 1]
+
+
+def test_the_base_that_ships_is_what_the_laptop_profile_would_train():
+    """It fails when the base's recipe, text or trainer changed: train and `rrm lab ship base-s`."""
+    folder = lab.shipped(lab.load("laptop", seed=0), "base-s")
+    assert folder is not None
+    assert (folder / "model.safetensors").stat().st_size <= 5 * 2**20
+    assert {"README.md", "recipe.json", "tokenizer.json", "chat_template.jinja"} <= {p.name for p in folder.iterdir()}
