@@ -441,6 +441,11 @@ def items(lab: Lab, split: str) -> list[Item]:
     return [from_row(json.loads(line)) for line in file.read_text("ascii").splitlines()]
 
 
+def splits(lab: Lab) -> dict[str, list[Item]]:
+    """All splits of the lab's world."""
+    return {file.stem: items(lab, file.stem) for file in sorted(world(lab).glob("*.jsonl"))}
+
+
 def train(lab: Lab, name: str, *, fresh: bool = False, log: Callable[[str], Any] = say) -> Path:
     """The model's folder, made where it is not there, after its parents.
 
@@ -468,9 +473,7 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             model=model,
             seed=lab.seed,
             world={} if model.first else lab.world,
-            splits=lambda: (
-                {} if model.first else {f.stem: items(lab, f.stem) for f in sorted(world(lab).glob("*.jsonl"))}
-            ),
+            splits=lambda: {} if model.first else splits(lab),
             parent=parent,
             of=lab.path(model.of) if model.of else None,
             prompt=load_prompt(model.format) if model.format else None,

@@ -12,12 +12,14 @@ import csv
 import json
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rrmlib import artefact, lab
+from rrmlib.benchmarks.credit import from_source
 from rrmlib.comparison import Comparison, Item, Order
 from rrmlib.judgment import Judgment
 from rrmlib.parse import parse
@@ -95,19 +97,8 @@ def says(
                 elif rng.random() < slips:
                     text = _slip(text, rng)
                 reading = parse(prompt.parser, text, finish, opens_think=prompt.opens_think, n=len(order))
-                out.append(
-                    Judgment(
-                        item=item.id,
-                        order=order,
-                        sample=sample,
-                        judge=judge,
-                        key="",
-                        text=text,
-                        finish=finish,
-                        tokens=len(text) // 2,
-                        reading=reading,
-                    )
-                )
+                said = from_source(item.id, order, judge, text, reading, finish=finish, sample=sample)
+                out.append(replace(said, tokens=len(text) // 2))
     return out
 
 

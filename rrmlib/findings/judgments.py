@@ -66,7 +66,7 @@ def gather(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:
             if entry.split not in shown:
                 shown[entry.split] = items(lab, entry.split)
             sampled = entry.spec.temperature > 0
-            plain = re.sub(r"\.t[\d.]+\Z", "", name) if sampled else name
+            plain = unsampled(name) if sampled else name
             mode = "sampled" if sampled else "greedy"
             parts.append(readings(shown[entry.split], said, profile=lab.profile, seed=lab.seed, judge=plain, mode=mode))
     if not parts:
@@ -101,7 +101,7 @@ def readings(
                 "order": str(j.order),
                 "sample": j.sample,
                 "state": str(j.state),
-                "credit": _credit(item, j),
+                "credit": credit(item, j),
                 "tokens": j.tokens,
                 "behaviour": behaviour(j.text),
                 "query": query,
@@ -122,6 +122,11 @@ def behaviour(text: str) -> str:
     return "other" if re.search(r"<think>|<eval>|<solution>|Analysis: ", text) else "none"
 
 
+def unsampled(name: str) -> str:
+    """The name of a judge without its ".t1"."""
+    return re.sub(r"\.t[\d.]+\Z", "", name)
+
+
 def fingerprint(rows: pd.DataFrame) -> str:
     """sha256 of every judgment and the item it is about: it goes beside each figure."""
     lines = rows[[*KEYS, "item", "order", "sample", "state", "query", "responses", "credit", "text"]]
@@ -133,7 +138,8 @@ def section_of(item: Item) -> str:
     return SECTION[item.subset] if isinstance(item, Comparison) else "lists"
 
 
-def _credit(item: Item, judgment: Judgment) -> float:
+def credit(item: Item, judgment: Judgment) -> float:
+    """1 right, 0.5 a tie, 0 wrong or unread."""
     reading = judgment.in_item_order()
     if isinstance(item, Comparison):
         choice = reading.verdict.choice if reading.verdict else None

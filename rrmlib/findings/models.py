@@ -23,14 +23,25 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from rrmlib.comparison import Comparison
-from rrmlib.engines.base import Request, Sampling, store_key
-from rrmlib.findings.judgments import UNREADABLE, bounds, gather, percent, percentiles, sections, weights
+from rrmlib.engines.base import Request, Sampling
+from rrmlib.findings.judgments import (
+    UNREADABLE,
+    bounds,
+    credit,
+    gather,
+    percent,
+    percentiles,
+    sections,
+    unsampled,
+    weights,
+)
 from rrmlib.lab import Lab, items, judged, store
 from rrmlib.params import ParameterError
 from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
 from rrmlib.store import Store
 from rrmlib.train.card import flops
+from rrmlib.world.oracle_engine import ask
 
 CURVES = ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl")
 
@@ -141,8 +152,8 @@ def ablation(labs: Sequence[Lab], arms: Mapping[str, str], *, pooled: bool = Tru
             steps = pd.concat([_steps(lab, model).head(1) for lab in labs])
             value, read = steps["accuracy"].mean(), 1 - (steps["unparsed"] + steps["truncated"]).mean()
             where = "first step of RL"
-        plain = re.sub(r"\.t[\d.]+\Z", "", name)
-        mine = table[table["judge"].isin([name, plain])].assign(arm=arm, start=value, start_read=read, start_from=where)
+        mine = table[table["judge"].isin([name, unsampled(name)])]
+        mine = mine.assign(arm=arm, start=value, start_read=read, start_from=where)
         out.append(mine.assign(readable=(mine["read"] >= UNREADABLE) & ~(mine["start_read"] < UNREADABLE)))
     return pd.concat(out, ignore_index=True)
 
@@ -189,20 +200,14 @@ def meta_scores(lab: Lab, meta: str, name: str, *, limit: int = 400) -> pd.DataF
             continue
         query = prompt.messages(item, j.order)
         requests.append(Request(messages=(), sampling=Sampling(1), query=query, responses=(j.text,)))
-        verdict = j.in_item_order().verdict
         head = {"profile": lab.profile, "seed": str(lab.seed), "judge": name, "item": item.id, "cluster": item.cluster}
-        label = int(verdict is not None and verdict.choice == item.label)
-        rows.append({**head, "order": str(j.order), "sample": j.sample, "label": label})
-    keys = [store_key(engine, request) for request in requests]
-    with Store(store(lab)) as texts:
-        wanted = dict(zip(keys, requests))
-        there = texts.get(wanted)
-        missing = [request for key, request in wanted.items() if key not in there]
-        for batch in engine.generate(missing) if missing else ():
-            texts.put(engine, [(missing[i], done) for i, done in batch])
-        done = texts.get(keys)
-    engine.close()
-    scores = [json.loads(done[key].text)[0] if key in done else math.nan for key in keys]
+        rows.append({**head, "order": str(j.order), "sample": j.sample, "label": int(credit(item, j) == 1)})
+    try:
+        with Store(store(lab)) as texts:
+            done = ask(engine, requests, texts)
+    finally:
+        engine.close()
+    scores = [json.loads(c.text)[0] if c.finish == "stop" else math.nan for c in done]
     return pd.DataFrame(rows).assign(score=scores)
 
 

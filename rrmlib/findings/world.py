@@ -2,7 +2,7 @@
 
 Left out: generating (`world/`), what judges make of it (`judgments.py`).
 
-    shown = splits(load("laptop"))
+    shown = splits(load("laptop"))                        # both of rrmlib.lab
     counts(shown); disjoint(shown); leak_table(shown["rl"], shown["test"])
 """
 
@@ -16,21 +16,15 @@ import pandas as pd
 
 from rrmlib.comparison import Comparison, Item, Order
 from rrmlib.findings.judgments import bounds, problem, section_of
-from rrmlib.lab import Lab, items, world
-from rrmlib.parse import parse
+from rrmlib.lab import Lab, world
 from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
 from rrmlib.world import VERSION
 from rrmlib.world import data as world_data
 from rrmlib.world.leaks import leaks
-from rrmlib.world.oracle import first_oracle, second_oracle, shown_label
+from rrmlib.world.oracle import first_oracle, second_oracle
 from rrmlib.world.pairs import SECTION, digest, shown_steps
 from rrmlib.world.problem import SECTIONS, split_of, stream
-
-
-def splits(lab: Lab) -> dict[str, list[Item]]:
-    """All splits of the lab's world."""
-    return {file.stem: items(lab, file.stem) for file in sorted(world(lab).glob("*.jsonl"))}
 
 
 def examples(shown: Sequence[Item], per_subset: int = 1, seed: int = 0) -> pd.DataFrame:
@@ -118,18 +112,14 @@ def oracles(shown: Sequence[Item], format: str, seed: int) -> pd.DataFrame:
     """What RM-R1's oracles write on a training split, a row per comparison: item, cluster, section, order, `first` and
     `second` (whether the trace reaches the label; the second rewrites only what the first got wrong)."""
     prompt, style, out = load_prompt(format), format.removesuffix("_compact"), []
-
-    def right(said: str, item: Comparison, order: Order) -> bool:
-        verdict = parse(prompt.parser, said, "stop", opens_think=prompt.opens_think, n=2).verdict
-        return verdict is not None and verdict.choice == shown_label(item, order)
-
     pairs = [c for c in shown if isinstance(c, Comparison) and SECTION[c.subset] != "unseen"]
     for number, item in enumerate(pairs):
-        order = (Order.AB, Order.BA)[number % 2]  # as world.data.distilled
+        order = (Order.AB, Order.BA)[number % 2]  # as world.distil
         said = first_oracle(item, order, style, seed)
-        first = second = right(said, item, order)
+        first = second = world_data.is_right(prompt, said, item, order)
         if not first:
-            second = right(second_oracle(item, order, style, seed, said), item, order)
+            again = second_oracle(item, order, style, seed, said)
+            second = world_data.is_right(prompt, again, item, order)
         head = {"item": item.id, "cluster": item.cluster, "section": SECTION[item.subset], "order": str(order)}
         out.append({**head, "first": first, "second": second})
     return pd.DataFrame(out)
@@ -140,7 +130,7 @@ def filtered(said: pd.DataFrame, seed: int) -> pd.DataFrame:
     "corrected" (as published), "dropped", and "random" (as many as "dropped", by chance: the control). `kept` is the
     share of all traces that the arm keeps."""
     kept = said[said["first"]]
-    chance = sorted(stream("random control", seed).sample(range(len(said)), len(kept)))  # as world.data.distilled
+    chance = sorted(stream("random control", seed).sample(range(len(said)), len(kept)))  # as world.distil
     ways = {"first oracle": said.assign(right=said["first"]), "corrected": said.assign(right=said["second"])}
     ways |= {"dropped": kept.assign(right=True), "random": said.iloc[chance].assign(right=said["first"].iloc[chance])}
     out = []
