@@ -396,9 +396,16 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     assert [len(list(models.glob(f"{name}/.key-*"))) for name in "ab"] == [1, 1]
 
 
-def test_the_base_that_ships_is_what_the_laptop_profile_would_train():
-    """It fails when the base's recipe, text or trainer changed: train and `rrm lab ship base-s`."""
-    folder = lab.shipped(lab.load("laptop", seed=0), "base-s")
+@pytest.mark.parametrize("name", params.SHIPPED)
+def test_what_ships_is_what_the_laptop_profile_would_train(name):
+    """It fails when a recipe, the text or the trainer changed: train and `rrm lab ship NAME`."""
+    folder = lab.shipped(lab.load("laptop", seed=0), name)
     assert folder is not None
     assert (folder / "model.safetensors").stat().st_size <= 5 * 2**20
     assert {"README.md", "recipe.json", "tokenizer.json", "chat_template.jinja"} <= {p.name for p in folder.iterdir()}
+
+
+def test_nothing_that_ships_needs_a_parent_that_does_not():
+    laptop = lab.load("laptop", seed=0)
+    for name in params.SHIPPED:
+        assert set(laptop.ancestors(name)) <= set(params.SHIPPED)

@@ -130,6 +130,12 @@ def test_the_meta_rm_scores_whole_conversations_once(made, monkeypatch, tiny_rew
         raise AssertionError("the store has them")
 
     monkeypatch.setattr("rrmlib.engines.scalar.ScalarEngine.generate", fail)
+    by = {item.id: item for item in lab_module.items(made.lab(), "test")}
+    for j in said:
+        verdict = j.in_item_order().verdict
+        here = table[(table["item"] == j.item) & (table["order"] == str(j.order)) & (table["sample"] == j.sample)]
+        assert list(here["label"]) == [int(verdict is not None and verdict.choice == by[j.item].label)] * len(here)
+    assert set(table["label"]) == {0, 1}
     assert meta_scores(made.lab(), "meta", "rft-s.t1", limit=5).equals(table)
     with pytest.raises(ParameterError, match="rrm lab judge rft-s --profile p"):
         meta_scores(made.lab(), "meta", "rft-s")
