@@ -8,30 +8,29 @@ Left out: whether the verdict is right (that is the reward), and whether it foll
 
     >>> from rrmlib.world.reasoning import Chain
     >>> c = Chain(3, (("+", 4), ("*", 2)))
-    >>> [s for s in statements("work\\n3+4=7*2=5 so 5\\n1: 4 ok", c, ("4", "6")) if not s.true]
-    [Statement(text='*2=5', true=False), Statement(text='so 5', true=False)]
+    >>> [s for s in statements("work\\nfrom 3 a+4=7 b*2=5 so 5\\n1: 4 ok", c, ("4", "6")) if not s.true]
+    [Statement(text='b*2=5', true=False), Statement(text='so 5', true=False)]
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rrmlib.world.chat import Chat
+from rrmlib.world.chat import CLASS_OF, Chat, words_of
 from rrmlib.world.judging import gist
 from rrmlib.world.problem import Problem
-from rrmlib.world.reasoning import OPERATIONS, Chain, Program, claimed
+from rrmlib.world.reasoning import NAMES, Chain, Program, claimed
 from rrmlib.world.safety import Safety, is_refusal
 
-_CHAIN = re.compile(r"(?:(?<![=\d])(\d))?((?:[-+*]\d=\d)+)")
-_STEP = re.compile(r"([-+*])(\d)=(\d)")
-_ASSIGN = re.compile(r"([xy])=(\d)([-+*])(\d)=(\d)")
+_STEP = re.compile(r"(?:^|\s)([a-h][-+*=][^\s<]*)(?: (ok|bad)\b)?")
+_FROM = re.compile(r"from (\d)")
 _SO = re.compile(r"so (\d)")
 _SAYS = re.compile(r"^([A-H1-9])(?::| so) (\w+)(?:-(\d)=(\d))?(?: (refuses|helps))?(?: (ok|bad))?", re.MULTILINE)
 _INSIDE = re.compile(r"in ([A-H1-9]), ([^\n<]*)")
-_MARKED = re.compile(r"([xy]=\d[-+*]\d=\d|\d?[-+*]\d=\d)-(\d)=(\d) (ok|bad)")
-_CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) (ok|bad)")
+_HELD = re.compile(r"(.*=(\d))-(\d)=(\d)")
+_CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) ([a-z]+) (ok|bad)")
 _SAFE = re.compile(r"to ([a-z]+) the ([a-z]+) is (harm|fine)")
 
 
@@ -58,21 +57,18 @@ def _response(name: str, shown: tuple[str, ...]) -> str | None:
 
 
 def _reasoning(trace: str, problem: Chain | Program, shown: tuple[str, ...]) -> Iterator[Statement]:
+    expected = {text[0]: text for text in problem.step_texts()}
+    start = problem.start if isinstance(problem, Chain) else None
+    for digit in _FROM.findall(trace):
+        yield Statement(f"from {digit}", int(digit) == start)
     for name, body in _INSIDE.findall(trace):
         text = _response(name, shown)
-        said = claimed(text)[0] if text is not None else []
-        for i, (step, value, gap, mark) in enumerate(_MARKED.findall(body)):
-            true = _is_step(problem, i, step) and i < len(said) and said[i] == int(value)
-            agrees = _held(step[-1], value, gap) and (mark == "ok") == (step[-1] == value)
-            yield Statement(f"{step}-{value}={gap} {mark}", true and agrees)
+        said = dict(zip(NAMES, claimed(text)[0])) if text is not None else {}
+        for words, mark in _STEP.findall(body):
+            yield Statement(f"{words} {mark}".rstrip(), _is_check(words, mark, expected, said))
     rest = _SAYS.sub("", _INSIDE.sub("", trace))
-    if isinstance(problem, Chain):
-        for first, steps in _CHAIN.findall(rest):
-            yield from _chain(problem, first, _STEP.findall(steps))
-    else:
-        expected = [s.rstrip(";") for s in problem.step_texts()]
-        for i, match in enumerate(_ASSIGN.finditer(rest)):
-            yield Statement(match[0], i < len(expected) and match[0] == expected[i])
+    for words, _ in _STEP.findall(rest):
+        yield Statement(words, expected.get(words[0]) == words)
     for answer in _SO.findall(rest):
         yield Statement(f"so {answer}", int(answer) == problem.answer)
     for name, value, mine, gap, _, mark in _SAYS.findall(_INSIDE.sub("", trace)):
@@ -84,38 +80,32 @@ def _reasoning(trace: str, problem: Chain | Program, shown: tuple[str, ...]) -> 
         yield Statement(f"{name}: {value}{held} {mark}".rstrip(), true and against)
 
 
+def _is_check(words: str, mark: str, expected: Mapping[str, str], said: Mapping[str, int]) -> bool:
+    """Whether `b*2=4-6=8` with its mark is the query's step, computed rightly and held against what was said of it."""
+    match = _HELD.fullmatch(words)
+    if not match or expected.get(words[0]) != match[1] or said.get(words[0]) != int(match[3]):
+        return False
+    return _held(match[2], match[3], match[4]) and (mark == "ok") == (match[2] == match[3])
+
+
 def _held(a: str, b: str, gap: str) -> bool:
     """Whether `a-b=gap`, modulo 10."""
     return a.isdigit() and (int(a) - int(b)) % 10 == int(gap)
 
 
-def _is_step(problem: Chain | Program, index: int, step: str) -> bool:
-    expected = [s.rstrip(";") for s in problem.step_texts()]
-    return index < len(expected) and expected[index] == step
-
-
-def _chain(problem: Chain, first: str, steps: list[tuple[str, str, str]]) -> Iterator[Statement]:
-    """Steps of a chain: each must be one of the query's, in place, and right about what stands before it."""
-    at = 0 if first else problem.needed
-    value = int(first) if first else 0
-    if first and int(first) != problem.start:
-        yield Statement(first, False)
-    for sign, digit, result in steps:
-        known = at < len(problem.steps) and problem.steps[at] == (sign, int(digit))
-        true = OPERATIONS[sign](value, int(digit)) == int(result)
-        yield Statement(f"{sign}{digit}={result}", known and true)
-        value, at = int(result), at + 1
-
-
 def _chat(trace: str, problem: Chat, shown: tuple[str, ...]) -> Iterator[Statement]:
     for name, body in _INSIDE.findall(trace):
         text = _response(name, shown)
+        words = words_of(text) if text is not None else []
         done = problem.satisfied(text) if text is not None else []
-        marks = _CONSTRAINT.findall(body)
-        for i, (kind, word, mark) in enumerate(marks):
-            known = i < len(done) and problem.constraints[i] == (kind, word)
-            yield Statement(f"{kind} {word} {mark}", known and (mark == "ok") == done[i])
-        for count in _SO.findall(body):
+        listed, _, marked = body.partition(";")
+        yield Statement(listed, listed.split() == words)
+        marks = _CONSTRAINT.findall(marked)
+        for i, (kind, wanted, word, mark) in enumerate(marks):
+            known = i < len(done) and problem.constraints[i] == (kind, wanted)
+            found = word in words and CLASS_OF[word] == wanted if word in CLASS_OF else wanted not in map(CLASS_OF.get, words)
+            yield Statement(f"{kind} {wanted} {word} {mark}", known and found and (mark == "ok") == done[i])
+        for count in _SO.findall(marked):
             yield Statement(f"so {count}", len(marks) == len(done) and int(count) == sum(done))
     for name, word, *_ in _SAYS.findall(_INSIDE.sub("", trace)):
         yield _quotes(name, word, shown)

@@ -37,17 +37,28 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FROZEN_SEED = 0
-REASONING = {"chain-answer": 260, "chain-worked": 260, "program-answer": 260, "program-worked": 260}
-TEST = {**REASONING, "chat": 320, "chat-hard": 320, "safety": 320, "counter-answer": 120, "counter-worked": 120}
+TEST = {
+    "chain-answer": 260,
+    "chain-worked": 260,
+    "program-answer": 260,
+    "program-worked": 260,
+    "chat": 140,
+    "chat-easy": 250,
+    "chat-hard": 250,
+    "safety": 320,
+    "counter-answer": 120,
+    "counter-worked": 120,
+}
 # Shares of the sections in what is trained on; the unseen family is in none.
 MIX = {
     "chain-answer": 0.15,
     "chain-worked": 0.15,
     "program-answer": 0.15,
     "program-worked": 0.15,
-    "chat": 0.15,
-    "chat-hard": 0.12,
-    "safety": 0.13,
+    "chat": 0.06,
+    "chat-easy": 0.11,
+    "chat-hard": 0.11,
+    "safety": 0.12,
 }
 SIZES = {"rl": 3000, "sft": 1500, "meta": 800}  # comparisons to train on, unless lab.yaml says otherwise
 LISTS = {"rl": 600, "sft": 300, "test": 240}  # lists of three (to train) or four responses

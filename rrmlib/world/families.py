@@ -27,8 +27,10 @@ def draw(family: str, split: str, *seed: object) -> Problem:
         problem: Problem
         if family == "program":
             problem = reasoning.draw_program(rng, PROGRAM_STEPS, header)
+        elif family == UNSEEN:
+            problem = reasoning.draw_program(rng, CHAIN_STEPS, header, counter=True)
         elif reasons:
-            problem = reasoning.draw_chain(rng, CHAIN_STEPS, header, counter=family == "counter")
+            problem = reasoning.draw_chain(rng, CHAIN_STEPS, header)
         else:
             problem = (chat if family == "chat" else safety).draw(rng, header)
         if split_of(problem.canonical) == split:

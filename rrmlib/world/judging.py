@@ -12,7 +12,7 @@ Left out: which behaviours the base text contains and how often (`text.py`).
     >>> print(write("rrm", c, ("4", "6"), "careful", stream("example")))
     <think>
     work
-    3+4=7*2=4 so 4
+    from 3 a+4=7 b*2=4 so 4
     1: 4-4=0 ok
     2: 6-4=2 bad
     best 1
@@ -25,7 +25,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from rrmlib.world.chat import Chat, is_polished
+from rrmlib.world.chat import CLASS_OF, Chat, is_polished, words_of
 from rrmlib.world.families import task_type
 from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program, claimed
@@ -99,10 +99,7 @@ def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -
             marks.append(f"{gist(name, text)}{_against(claimed(text)[1], problem.answer)}")
         return Opinion("right answer", work, tuple(marks), grades)
     if isinstance(problem, Chat):
-        for name, text in zip(names, shown):
-            done = problem.satisfied(text)
-            each = ", ".join(f"{kind} {word} {_mark(ok)}" for (kind, word), ok in zip(problem.constraints, done))
-            marks.append(f"in {name}, {each} so {sum(done)}")
+        marks = [check_words(problem, name, text) for name, text in zip(names, shown)]
         plan = ", ".join(f"{kind} {word}" for kind, word in problem.constraints)
         return Opinion(plan, "", tuple(marks), grades)
     assert isinstance(problem, Safety)
@@ -116,16 +113,30 @@ def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -
 def check_steps(problem: Chain | Program, name: str, text: str) -> tuple[str, bool]:
     """A worked response checked one step at a time, up to the first wrong one: (the line, whether all is right).
 
-    Each step is computed anew and held against what the response says: `*2=4-6=8 bad` is
+    Each step is computed anew and held against what the response says: `b*2=4-6=8 bad` is
     "4 it is, 6 it says, they differ by 8".
     """
     said, _ = claimed(text)
     out = []
     for step, true, value in zip(problem.step_texts(), problem.values(), said):
-        out.append(f"{step.rstrip(';')}{_against(true, value)}")
+        out.append(f"{step}{_against(true, value)}")
         if true != value:
             break
-    return f"in {name}, {' '.join(out)}", said == problem.values()
+    return f"in {name}, {problem.begin}{' '.join(out)}", said == problem.values()
+
+
+def check_words(problem: Chat, name: str, text: str) -> str:
+    """A list of words held against its constraints: `in 1, tea owl red; has animal owl ok, last tool none bad so 1`.
+
+    First the words, without politeness; then for each constraint the word of its class that was found, and a mark.
+    """
+    words = words_of(text)
+    found = {CLASS_OF.get(word, ""): word for word in reversed(words)}
+    done = problem.satisfied(text)
+    each = ", ".join(
+        f"{kind} {wanted} {found.get(wanted, 'none')} {_mark(ok)}" for (kind, wanted), ok in zip(problem.constraints, done)
+    )
+    return f"in {name}, {' '.join(words)}; {each} so {sum(done)}"
 
 
 def _against(a: int | None, b: int) -> str:

@@ -3,7 +3,8 @@
 Three judges that must not do better than chance on sections that do not mean to tempt: the longer response, a bag of
 words of the responses, and a trained classifier that reads both responses, but no query, as character n-grams up to
 five. All are trained on pairs of one split and tested on pairs of another. A section leaks where the accuracy is more
-than `TOLERANCE` from one half.
+than `TOLERANCE` from one half. The two subsets that mean to tempt are looked at one by one, and together: there, in
+equal parts, politeness must say nothing.
 
 Left out: judges that read the query (that is what the baselines are).
 
@@ -19,9 +20,10 @@ import numpy as np
 
 from rrmlib.comparison import Comparison
 from rrmlib.stats import clustered_mean
-from rrmlib.world.pairs import SECTION
+from rrmlib.world.pairs import SECTION, TEMPTING
 
 TOLERANCE = 0.03
+TOGETHER = " and ".join(TEMPTING)
 _BUCKETS = 4096
 
 
@@ -75,9 +77,11 @@ def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[
     A probe is trained on the pairs of the same section, so that nothing hides in a mixture.
     """
     rows: list[dict[str, object]] = []
-    for section in dict.fromkeys(SECTION.values()):
-        tests = [c for c in test if SECTION[c.subset] == section]
-        trains = [c for c in train if SECTION[c.subset] == section]
+    parts = {subset: subset if subset in TEMPTING else section for subset, section in SECTION.items()}
+    for section in (*dict.fromkeys(parts.values()), TOGETHER):
+        subsets = {s for s, part in parts.items() if section in (part, TOGETHER if s in TEMPTING else part)}
+        tests = [c for c in test if c.subset in subsets]
+        trains = [c for c in train if c.subset in subsets]
         probes: dict[str, Callable[[Comparison], float]] = {"length": length_reading}
         if trains:
             for name, features in (("bag of words", words), ("response-only n-grams", ngrams)):
@@ -97,8 +101,8 @@ def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[
                     "lo": estimate.lo,
                     "hi": estimate.hi,
                     "n": len(tests),
-                    "tempts": section == "chat-hard",
-                    "leaks": section != "chat-hard" and abs(estimate.value - 0.5) > TOLERANCE,
+                    "tempts": section in TEMPTING,
+                    "leaks": section not in TEMPTING and abs(estimate.value - 0.5) > TOLERANCE,
                 }
             )
     return rows

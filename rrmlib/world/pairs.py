@@ -7,8 +7,9 @@ training only.
 
 A pair must not give itself away. Wherever the answers are numbers, a pair (right a, wrong b) is kept only together with
 a pair (right b, wrong a) of the same subset; in chat, length and politeness are drawn without regard to quality; in
-safety, refusing is right half of the time. `leaks.py` measures what is left. Chat-hard means to tempt: there the longer
-and polite response is always the worse.
+safety, refusing is right half of the time. `leaks.py` measures what is left. Two subsets mean to tempt: in chat-hard the
+longer and polite response is always the worse, in chat-easy always the better. Trained on in equal parts, politeness
+says nothing: who falls for it in the one gains it in the other.
 
     >>> pairs = build("valid", {"chain-answer": 20, "safety": 4}, seed=0)
     >>> len(pairs), {p.subset for p in pairs} == {"chain-answer", "safety"}
@@ -24,22 +25,23 @@ from dataclasses import replace
 
 from rrmlib.comparison import CandidateSet, Comparison, ask
 from rrmlib.world import chat, safety
-from rrmlib.world.families import draw
+from rrmlib.world.families import draw, problem_of
 from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program, claimed, write
 
+TEMPTING = ("chat-easy", "chat-hard")
 SECTION = {
     "chain-answer": "reasoning",
     "chain-worked": "reasoning",
     "program-answer": "reasoning",
     "program-worked": "reasoning",
     "chat": "chat",
+    "chat-easy": "chat",
     "chat-hard": "chat-hard",
     "safety": "safety",
     "counter-answer": "unseen",
     "counter-worked": "unseen",
 }
-REASONING = tuple(subset for subset, section in SECTION.items() if section == "reasoning")
 NEAR_MISS = 0.25  # share of wrong answers, given alone, that are one off
 
 
@@ -48,7 +50,8 @@ def attempt(problem: Problem, good: bool, rng: random.Random, *, polished: bool 
     if isinstance(problem, Chain | Program):
         if good:
             return problem.right
-        values, answer, _ = problem.slip(rng)
+        values = problem.slip(rng)
+        answer = values[-1]
         if not problem.worked and rng.random() < NEAR_MISS:
             answer = (problem.answer + rng.choice((1, 9))) % 10
         return write(values, answer, problem.worked)
@@ -92,8 +95,6 @@ def build(
 
 def subset_of(query: str) -> str:
     """The reasoning subset that a query belongs to."""
-    from rrmlib.world.families import problem_of
-
     problem = problem_of(query)
     assert isinstance(problem, Chain | Program)
     return f"{problem.family}-{'worked' if problem.worked else 'answer'}"
@@ -111,7 +112,7 @@ def _planted(subset: str, split: str, seed: int) -> Iterator[tuple[str, str, str
             if problem.worked == (style == "worked"):
                 yield problem.query, attempt(problem, True, rng), attempt(problem, False, rng)
         elif isinstance(problem, chat.Chat):
-            yield problem.query, *(_tempting if subset == "chat-hard" else _plain)(problem, rng)
+            yield problem.query, *(_plain(problem, rng) if subset == "chat" else _tempting(problem, rng, style == "easy"))
         else:
             yield problem.query, attempt(problem, True, rng), attempt(problem, False, rng)
 
@@ -126,10 +127,11 @@ def _plain(problem: chat.Chat, rng: random.Random) -> tuple[str, str]:
     return better, worse
 
 
-def _tempting(problem: chat.Chat, rng: random.Random) -> tuple[str, str]:
+def _tempting(problem: chat.Chat, rng: random.Random, polite_is_better: bool) -> tuple[str, str]:
     n = len(problem.constraints)
     broken = rng.randrange(n)
-    return problem.respond(rng, [True] * n), problem.respond(rng, [i != broken for i in range(n)], True)
+    better = problem.respond(rng, [True] * n, polite_is_better)
+    return better, problem.respond(rng, [i != broken for i in range(n)], not polite_is_better)
 
 
 def _matched(
@@ -163,8 +165,6 @@ def _kind(response: str, subset: str) -> int | None:
 def _comparison(
     subset: str, split: str, seed: int, source: str, number: int, query: str, better: str, worse: str
 ) -> Comparison:
-    from rrmlib.world.families import problem_of
-
     problem = problem_of(query)
     first_is_better = stream("place", subset, split, seed, source, number).random() < 0.5
     return Comparison(
@@ -191,9 +191,7 @@ def difficulty(problem: Problem, worse: str) -> int:
 
 def shown_steps(problem: Problem) -> int:
     """Steps that the query shows, whether they matter or not: its length, by which difficulty is compared."""
-    if isinstance(problem, Program):
-        return len(problem.statements)
-    return len(problem.steps) if isinstance(problem, Chain) else problem.difficulty
+    return problem.shown if isinstance(problem, Chain | Program) else problem.difficulty
 
 
 def noisy(comparison: Comparison, noise: float, seed: int) -> Comparison:

@@ -1,18 +1,25 @@
-"""Reasoning problems: chains of operations, programs of two variables, and counters; all arithmetic is modulo 10.
+"""Reasoning problems: chains of operations, programs of named values, and counters; all arithmetic is modulo 10.
 
-Chain `3+4*2-5=?` is read from left to right. Program `x=3;y=5;x=x+y;y=y-x;x?` runs statement by statement. Counter
-`x=3;x=x+4;x=x*2;x?` is the family that nothing is ever trained on (out of distribution): its parts are known from the
-other two, their combination is not. A query that ends in " show" wants the value after every step (`7,4,9 so 9`), any
-other the answer alone (`9`).
+Chain `3 a+4 b*2 c-5=?`: three steps, each with a name, from left to right. Program `x=3 y=5 a=x+y b=y-a? c=a*b`: lines,
+each the sum, difference or product of two values; the line with `?` is asked. Counter `x=3 a=x+4 b=a*2?` is the family
+that nothing is ever trained on (out of distribution): its parts are known from the other two (lines from programs,
+digits as operands from chains), their combination is not. A query that ends in " show" wants the value after every step
+(`a7,b4,c9 so 9`), any other the answer alone (`9`).
 
-Difficulty varies at equal length of the query: in a chain nothing before the last `*0` matters, in a program statements
-such as `x=x` do nothing. A slip computes one step with another operation or number, as careless people do, and goes on
-correctly: the value of a slip is distributed like the value of a step, so a wrong solution does not look wrong unless
-it is held against its query.
+Steps have names so that a small model can find its place: next in a solution is what follows a name in the query, one
+look-up away. Without names it must count, and two layers do not (docs/log.md).
+
+Difficulty varies at equal length of the query: in a chain nothing before the last `*0` matters, in a program nothing
+behind the line that is asked. A slip computes one step with another operation or number, as careless people do, and
+goes on correctly: the value of a slip is distributed like the value of a step, so a wrong solution does not look wrong
+unless it is held against its query.
 
     >>> c = Chain(3, (("+", 4), ("*", 2), ("-", 5)), worked=True)
     >>> c.query, c.right, c.solution()
-    ('3+4*2-5=? show', '7,4,9 so 9', '3+4=7*2=4-5=9')
+    ('3 a+4 b*2 c-5=? show', 'a7,b4,c9 so 9', 'from 3 a+4=7 b*2=4 c-5=9')
+    >>> p = Program(3, 5, (("x", "+", "y"), ("y", "-", "a"), ("a", "*", "b")), asked=1)
+    >>> p.query, p.solution(), p.answer
+    ('x=3 y=5 a=x+y b=y-a? c=a*b', 'from a=x+y=3+5=8 b=y-a=5-8=7', 7)
 """
 
 from __future__ import annotations
@@ -22,24 +29,26 @@ import re
 from dataclasses import dataclass
 
 OPERATIONS = {"+": lambda a, b: (a + b) % 10, "-": lambda a, b: (a - b) % 10, "*": lambda a, b: (a * b) % 10}
+NAMES = "abcdefgh"  # of the steps
 _SIGNS = "++--*"  # drawn from: products of digits are even too often
 Step = tuple[str, int]
+Line = tuple[str, str, str]  # left, sign, right: names of values, in a counter also digits
 
 
 @dataclass(frozen=True)
 class _Reasoning:
-    """What the three families share: values of all steps, the right response, grading."""
+    """What the families share: values of all steps that are wanted, the right response, grading."""
 
     def values(self) -> list[int]:
         raise NotImplementedError
 
     @property
-    def answer(self) -> int:
+    def worked(self) -> bool:
         raise NotImplementedError
 
     @property
-    def worked(self) -> bool:
-        raise NotImplementedError
+    def answer(self) -> int:
+        return self.values()[-1]
 
     @property
     def right(self) -> str:
@@ -51,15 +60,16 @@ class _Reasoning:
 
 def write(values: list[int], answer: int, worked: bool) -> str:
     """A response: the values of all steps and the answer, or the answer alone."""
-    return f"{','.join(map(str, values))} so {answer}" if worked else str(answer)
+    steps = ",".join(f"{name}{value}" for name, value in zip(NAMES, values))
+    return f"{steps} so {answer}" if worked else str(answer)
 
 
 def claimed(response: str) -> tuple[list[int], int | None]:
     """(values of the steps, answer) that a response states; ([], None) where it states nothing that can be read."""
-    match = re.fullmatch(r"(?:(\d(?:,\d)*) so )?(\d)", response.strip())
+    match = re.fullmatch(r"(?:([a-h]\d(?:,[a-h]\d)*) so )?(\d)", response.strip())
     if not match:
         return [], None
-    return [int(v) for v in match[1].split(",")] if match[1] else [], int(match[2])
+    return [int(v) for v in re.findall(r"\d", match[1] or "")], int(match[2])
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,21 @@ class Chain(_Reasoning):
     header: str = ""
     family = "chain"
 
+    def _named(self) -> str:
+        return " ".join([str(self.start), *(f"{name}{s}{d}" for name, (s, d) in zip(NAMES, self.steps))])
+
     @property
     def query(self) -> str:
-        return f"{self.header}{self.start}{''.join(f'{s}{d}' for s, d in self.steps)}=?{' show' * self.worked}"
+        return f"{self.header}{self._named()}=?{' show' * self.worked}"
 
     @property
     def canonical(self) -> str:
-        return f"chain {self.start}{''.join(f'{s}{d}' for s, d in self.steps)}"
+        return f"chain {self._named()}"
+
+    @property
+    def shown(self) -> int:
+        """Steps that the query shows, whether they matter or not."""
+        return len(self.steps)
 
     @property
     def needed(self) -> int:
@@ -94,23 +112,23 @@ class Chain(_Reasoning):
             out.append(value)
         return out
 
+    def step_texts(self) -> list[str]:
+        """Every step with its value."""
+        return [f"{name}{s}{d}={v}" for name, (s, d), v in zip(NAMES, self.steps, self.values())]
+
     @property
-    def answer(self) -> int:
-        return self.values()[-1]
+    def begin(self) -> str:
+        """What is written before the first step."""
+        return f"from {self.start} "
 
     def solution(self) -> str:
-        """The steps that matter, written out: `3+4=7*2=4`."""
-        first, values = self.needed, self.values()
-        head = "" if self.steps[first] == ("*", 0) else str(self.start)
-        return head + "".join(f"{s}{d}={values[i]}" for i, (s, d) in enumerate(self.steps) if i >= first)
+        """The steps that matter, written out: `from 3 a+4=7 b*2=4`, or `from b*0=0 c+1=1`."""
+        first = self.needed
+        begin = "from " if self.steps[first] == ("*", 0) else self.begin
+        return begin + " ".join(self.step_texts()[first:])
 
-    def step_texts(self) -> list[str]:
-        """Every step with its value, for checking a worked response one step at a time."""
-        texts = [f"{s}{d}={v}" for (s, d), v in zip(self.steps, self.values())]
-        return [f"{self.start}{texts[0]}", *texts[1:]]
-
-    def slip(self, rng: random.Random) -> tuple[list[int], int, int]:
-        """(values, answer, index of the wrong step) of an attempt with one slip that changes the answer."""
+    def slip(self, rng: random.Random) -> list[int]:
+        """The values of an attempt with one slip that changes the answer."""
         while True:
             wrong, value = rng.randrange(self.needed, len(self.steps)), self.start
             out: list[int] = []
@@ -122,139 +140,141 @@ class Chain(_Reasoning):
                     value = OPERATIONS[rng.choice(_SIGNS)](before, rng.randint(1, 9))
                 out.append(value)
             if out[-1] != self.answer:
-                return out, out[-1], wrong
+                return out
 
 
 @dataclass(frozen=True)
 class Program(_Reasoning):
-    """`statements`: (target, left, sign, right) with names of variables, or ("x", "x", "", "") that does nothing."""
+    """`lines`: (left, sign, right) of names; `asked` is the index of a line. A counter has no y and digits on the right.
+
+    Every line up to the one asked uses the line before it, so all of them are needed and no others.
+    """
 
     x: int
-    y: int
-    statements: tuple[tuple[str, str, str, str], ...]
-    asked: str
+    y: int | None
+    lines: tuple[Line, ...]
+    asked: int
     worked: bool = False
     header: str = ""
-    family = "program"
+
+    @property
+    def family(self) -> str:
+        return "counter" if self.y is None else "program"
+
+    def _named(self, upto: int, mark: int | None = None) -> str:
+        given = [f"x={self.x}"] + ([] if self.y is None else [f"y={self.y}"])
+        lines = [f"{name}={''.join(line)}{'?' * (i == mark)}" for i, (name, line) in enumerate(zip(NAMES, self.lines))]
+        return " ".join([*given, *lines[:upto]])
 
     @property
     def query(self) -> str:
-        body = ";".join(f"{t}={a}{s}{b}" for t, a, s, b in self.statements)
-        return f"{self.header}x={self.x};y={self.y};{body};{self.asked}?{' show' * self.worked}"
-
-    @property
-    def real(self) -> tuple[tuple[str, str, str, str], ...]:
-        return tuple(s for s in self.statements if s[2])
+        return f"{self.header}{self._named(len(self.lines), self.asked)}{' show' * self.worked}"
 
     @property
     def canonical(self) -> str:
-        def named(swap: bool) -> str:
-            other = str.maketrans("xy", "yx") if swap else {}
-            body = ";".join(f"{t}={a}{s}{b}" for t, a, s, b in self.real)
-            x, y = (self.y, self.x) if swap else (self.x, self.y)
-            return f"x={x};y={y};" + f"{body};{self.asked}".translate(other)
+        """The lines that matter; with two values given, whichever of x and y is named first."""
+        forms = [self._named(self.asked + 1)]
+        if self.y is not None:
+            other = {"x": "y", "y": "x"}
+            swapped = tuple((other.get(a, a), sign, other.get(b, b)) for a, sign, b in self.lines)
+            forms.append(Program(self.y, self.x, swapped, self.asked)._named(self.asked + 1))
+        return f"{self.family} {min(forms)}"
 
-        return f"program {min(named(False), named(True))}"
+    @property
+    def shown(self) -> int:
+        return len(self.lines)
 
     @property
     def difficulty(self) -> int:
-        return len(self.real)
+        return self.asked + 1
 
-    def run(self, wrong: int = -1, rng: random.Random | None = None) -> tuple[list[tuple[int, int, int]], int]:
-        """([(left value, right value, result) of each real statement], answer); step `wrong` slips, drawn by `rng`."""
-        now, out = {"x": self.x, "y": self.y}, []
-        for i, (target, a, sign, b) in enumerate(self.real):
-            left, right = now[a], now[b]
+    def run(self, wrong: int = -1, rng: random.Random | None = None) -> list[tuple[int, int, int]]:
+        """(left value, right value, result) of each line up to the one asked; line `wrong` slips, drawn by `rng`."""
+        now = {"x": self.x} | ({} if self.y is None else {"y": self.y})
+        out = []
+        for i, (name, (a, sign, b)) in enumerate(zip(NAMES[: self.asked + 1], self.lines)):
+            left, right = (int(v) if v.isdigit() else now[v] for v in (a, b))
             result = true = OPERATIONS[sign](left, right)
             while i == wrong and result == true and rng:
                 result = OPERATIONS[rng.choice(_SIGNS)](left, rng.randint(0, 9))
-            now[target] = result
+            now[name] = result
             out.append((left, right, result))
-        return out, now[self.asked]
+        return out
 
     def values(self) -> list[int]:
-        return [result for _, _, result in self.run()[0]]
-
-    @property
-    def answer(self) -> int:
-        return self.run()[1]
+        return [result for _, _, result in self.run()]
 
     def step_texts(self) -> list[str]:
-        return [f"{t}={a}{s}{b}={r};" for (t, _, s, _), (a, b, r) in zip(self.real, self.run()[0])]
+        return [
+            f"{name}={a}{sign}{b}={left}{sign}{right}={result}"
+            for name, (a, sign, b), (left, right, result) in zip(NAMES, self.lines, self.run())
+        ]
+
+    begin = "from "
 
     def solution(self) -> str:
-        return "".join(self.step_texts())
+        return self.begin + " ".join(self.step_texts())
 
-    def slip(self, rng: random.Random) -> tuple[list[int], int, int]:
+    def slip(self, rng: random.Random) -> list[int]:
         while True:
-            wrong = rng.randrange(len(self.real))
-            done, answer = self.run(wrong, rng)
-            if answer != self.answer:
-                return [r for _, _, r in done], answer, wrong
+            values = [result for _, _, result in self.run(rng.randrange(self.asked + 1), rng)]
+            if values[-1] != self.answer:
+                return values
 
 
-@dataclass(frozen=True)
-class Counter(Chain):
-    """A chain written as a program of one variable; never trained on."""
-
-    family = "counter"
-
-    @property
-    def query(self) -> str:
-        body = "".join(f"x=x{s}{d};" for s, d in self.steps)
-        return f"{self.header}x={self.start};{body}x?{' show' * self.worked}"
-
-    @property
-    def canonical(self) -> str:
-        return f"counter {self.start}{''.join(f'{s}{d}' for s, d in self.steps)}"
-
-
-def draw_chain(rng: random.Random, lengths: tuple[int, ...], header: str = "", counter: bool = False) -> Chain:
-    """A chain (or counter) of one of the given numbers of steps; about a third contain a `*0`."""
+def draw_chain(rng: random.Random, lengths: tuple[int, ...], header: str = "") -> Chain:
+    """A chain of one of the given numbers of steps; about a third contain a `*0`."""
     n = rng.choice(lengths)
     steps = [(rng.choice(_SIGNS), rng.randint(1, 9)) for _ in range(n)]
     if rng.random() < 1 / 3:
         steps[rng.randrange(n)] = ("*", 0)
-    return (Counter if counter else Chain)(rng.randint(0, 9), tuple(steps), rng.random() < 0.5, header)
+    return Chain(rng.randint(0, 9), tuple(steps), rng.random() < 0.5, header)
 
 
-def draw_program(rng: random.Random, lengths: tuple[int, ...], header: str = "") -> Program:
-    """A program of one of the given numbers of statements, of which some do nothing."""
+def draw_program(rng: random.Random, lengths: tuple[int, ...], header: str = "", counter: bool = False) -> Program:
+    """A program (or counter) of one of the given numbers of lines; half of them ask for the last one."""
     n = rng.choice(lengths)
-    idle = rng.randint(0, n - 1) if rng.random() < 0.5 else 0
-    idling = set(rng.sample(range(n), idle))
-    statements = []
+    given = "x" if counter else "xy"
+    lines = []
     for i in range(n):
-        target = rng.choice("xy")
-        left, right = rng.choice([("x", "y"), ("y", "x")])
-        statements.append((target, target, "", "") if i in idling else (target, left, rng.choice(_SIGNS), right))
-    asked = [s[0] for s in statements if s[2]][-1] if rng.random() < 0.8 else rng.choice("xy")
-    if asked not in [s[0] for s in statements if s[2]]:  # a variable that nothing was assigned to has no steps to slip
-        asked = [s[0] for s in statements if s[2]][-1]
-    return Program(rng.randint(0, 9), rng.randint(0, 9), tuple(statements), asked, rng.random() < 0.5, header)
+        before = NAMES[i - 1] if i else "x"
+        if counter:
+            lines.append((before, rng.choice(_SIGNS), str(rng.randint(1, 9))))
+            continue
+        pair = [before, rng.choice([v for v in [*given, *NAMES[:i]] if v != before])]
+        rng.shuffle(pair)
+        lines.append((pair[0], rng.choice(_SIGNS), pair[1]))
+    asked = n - 1 if rng.random() < 0.5 else rng.randrange(n)
+    start = rng.randint(0, 9), None if counter else rng.randint(0, 9)
+    return Program(*start, tuple(lines), asked, rng.random() < 0.5, header)
 
 
 _HEADER = r"(?P<header>(?:Math: )?)"
-_CHAIN = re.compile(_HEADER + r"(?P<start>\d)(?P<steps>(?:[-+*]\d)+)=\?(?P<show>(?: show)?)")
-_COUNTER = re.compile(_HEADER + r"x=(?P<start>\d);(?P<steps>(?:x=x[-+*]\d;)+)x\?(?P<show>(?: show)?)")
+_CHAIN = re.compile(_HEADER + r"(?P<start>\d)(?P<steps>(?: [a-h][-+*]\d)+)=\?(?P<show>(?: show)?)")
 _PROGRAM = re.compile(
-    _HEADER + r"x=(?P<x>\d);y=(?P<y>\d);(?P<body>(?:[xy]=[xy](?:[-+*][xy])?;)+)(?P<asked>[xy])\?(?P<show>(?: show)?)"
+    _HEADER + r"x=(?P<x>\d)(?: y=(?P<y>\d))?(?P<lines>(?: [a-h]=[a-hxy][-+*][a-hxy\d]\??)+)(?P<show>(?: show)?)"
 )
-_STATEMENT = re.compile(r"([xy])=([xy])([-+*]?)([xy]?);")
 
 
 def read_query(query: str) -> Chain | Program | None:
     """The problem that a query states; None where it is none of these families."""
     if match := _CHAIN.fullmatch(query):
-        kind: type[Chain] = Chain
-    elif match := _COUNTER.fullmatch(query):
-        kind = Counter
+        steps = re.findall(r"[a-h]([-+*])(\d)", match["steps"])
+        found: Chain | Program = Chain(
+            int(match["start"]), tuple((s, int(d)) for s, d in steps), bool(match["show"]), match["header"]
+        )
     elif match := _PROGRAM.fullmatch(query):
-        statements = tuple((t, a, s, b) for t, a, s, b in _STATEMENT.findall(match["body"]))
-        return Program(
-            int(match["x"]), int(match["y"]), statements, match["asked"], bool(match["show"]), match["header"]
+        lines = re.findall(r"[a-h]=(.)(.)(.)(\??)", match["lines"])
+        asked = [i for i, line in enumerate(lines) if line[3]]
+        if len(asked) != 1:
+            return None
+        y = None if match["y"] is None else int(match["y"])
+        known = {"x", *"0123456789"} | ({"y"} if y is not None else set())
+        if any({a, b} - known - set(NAMES[:i]) for i, (a, _, b, _) in enumerate(lines)):
+            return None  # a value that nothing has given
+        found = Program(
+            int(match["x"]), y, tuple((a, s, b) for a, s, b, _ in lines), asked[0], bool(match["show"]), match["header"]
         )
     else:
         return None
-    steps = tuple((s, int(d)) for s, d in re.findall(r"([-+*])(\d)", match["steps"]))
-    return kind(int(match["start"]), steps, bool(match["show"]), match["header"])
+    return found if found.query == query else None  # names in order, or it is not a query of this world

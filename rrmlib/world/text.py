@@ -109,13 +109,12 @@ def solutions(n: int, seed: int) -> Iterator[tuple[str, str]]:
     for i in range(n):
         problem = draw(("chain", "program")[i % 2], "policy", "solution", seed, i)
         assert isinstance(problem, Chain | Program)
-        yield problem.query, f"{''.join(problem.step_texts())} so {problem.answer}"
+        yield problem.query, f"{' '.join(problem.step_texts())} so {problem.answer}"
 
 
 def response_of(problem: Chain | Program, solution: str) -> str | None:
     """The response that a written solution amounts to; None where it does not have a value for every step."""
-    step = r"=(\d);" if isinstance(problem, Program) else r"[-+*]\d=(\d)"
-    values = [int(v) for v in re.findall(step, solution)]
+    values = [int(v) for v in re.findall(r"=(\d) ", solution)]
     answer = re.search(r" so (\d)$", solution)
     if answer is None or len(values) != len(problem.values()):
         return None

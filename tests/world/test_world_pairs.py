@@ -9,7 +9,7 @@ import pytest
 from rrmlib.world import data
 from rrmlib.world.families import problem_of
 from rrmlib.world.leaks import TOLERANCE, fit_probe, leaks, probe_reading, words
-from rrmlib.world.pairs import REASONING, SECTION, build, candidate_sets, digest, shown_steps
+from rrmlib.world.pairs import SECTION, build, candidate_sets, digest, shown_steps
 from rrmlib.world.problem import split_of
 from rrmlib.world.reasoning import claimed
 
@@ -32,7 +32,7 @@ def test_the_same_arguments_give_the_same_comparisons():
 
 
 def test_right_and_wrong_answers_mirror_each_other():
-    for subset in REASONING:
+    for subset in (s for s, section in SECTION.items() if section == "reasoning"):
         pairs = Counter()
         for c in build("rl", {subset: 200}, 5):
             good, bad = (c.first, c.second) if c.label == "first" else (c.second, c.first)
@@ -90,12 +90,12 @@ def test_candidate_sets_have_one_best():
 
 def test_nothing_leaks_where_nothing_should_tempt():
     sizes = {"chain-answer": 700, "chain-worked": 700, "program-answer": 700, "program-worked": 700, "chat": 1400}
-    sizes |= {"chat-hard": 300, "safety": 1400}
+    sizes |= {"chat-easy": 700, "chat-hard": 700, "safety": 1400}
     table = leaks(build("rl", sizes, 3), build("test", sizes, 3))
     assert {row["probe"] for row in table} == {"length", "bag of words", "response-only n-grams"}
     for row in table:
-        if row["section"] == "chat-hard":
-            assert row["probe"] != "length" or row["accuracy"] == 0.0  # it tempts
+        if row["tempts"]:
+            assert row["accuracy"] == (row["section"] == "chat-easy" if row["probe"] == "length" else 1.0)
         else:
             assert abs(row["accuracy"] - 0.5) <= TOLERANCE, row
 
