@@ -29,9 +29,9 @@ from transformers import Trainer as HfTrainer
 from trl import RewardConfig, RewardTrainer
 
 from rrmlib.engines.local import Chat, open_chat
-from rrmlib.train.data import DataError, Log, Row, fitting, need, order
+from rrmlib.train.data import DataError, Log, Row, fitting, need
 from rrmlib.train.recipe import Meta, Scalar
-from rrmlib.train.trainer import Logged, arguments
+from rrmlib.train.trainer import Logged, arguments, batches
 
 
 class ScalarTrainer(Logged, RewardTrainer):
@@ -110,13 +110,7 @@ def build(
         train = _labelled(rows, chat, recipe, log, "training")
         held = _labelled(valid, chat, recipe, log, "validation") if valid else []
         lengths = [len(r["input_ids"]) for r in train]
-    settings: dict[str, Any] = {
-        "per_device_train_batch_size": recipe.batch,
-        "gradient_accumulation_steps": recipe.accumulate,
-        "per_device_eval_batch_size": recipe.batch,
-        "eval_strategy": "steps" if held and recipe.evaluate_every else "no",
-        "eval_steps": recipe.evaluate_every or None,
-    }
+    settings = batches(recipe, held)
     if recipe.patience:
         settings |= {
             "load_best_model_at_end": True,
@@ -159,8 +153,5 @@ def build(
         )
     if recipe.patience:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
-    whole = recipe.batch * recipe.accumulate
-    trainer.order = order(lengths, whole, recipe.steps, seed)
-    seen = torch.tensor(lengths)[torch.from_numpy(trainer.order)].view(recipe.steps, whole).sum(1)
-    trainer.tokens_of_step = lambda step: int(seen[step])
+    trainer.draw(lengths, recipe, seed)
     return trainer
