@@ -70,9 +70,8 @@ def headed(parent: Path, seed: int) -> tuple[Any, Chat]:
 
 def _pairs(rows: Sequence[Row], chat: Chat, recipe: Scalar, log: Log, what: str) -> list[dict[str, list[int]]]:
     need(rows, ("chosen", "rejected"), "scalar", what)
-    out: list[dict[str, list[int]]] = [
-        {f"{key}_ids": chat.encode(row[key]) for key in ("chosen", "rejected")} for row in rows
-    ]
+    chosen, rejected = (chat.encode_all([row[key] for row in rows]) for key in ("chosen", "rejected"))
+    out = [{"chosen_ids": a, "rejected_ids": b} for a, b in zip(chosen, rejected)]
     limit = min(recipe.max_length, chat.context)
     return fitting(out, [max(len(ids) for ids in r.values()) for r in out], limit, recipe.too_long, log)
 
@@ -82,7 +81,7 @@ def _labelled(rows: Sequence[Row], chat: Chat, recipe: Meta, log: Log, what: str
     for i, row in enumerate(rows):
         if row.get("label") not in (0, 1):
             raise DataError(f"meta: {what} row {i}: label {row.get('label')!r} is not 0 or 1")
-    ids = [chat.encode(row["text"]) for row in rows]
+    ids = chat.encode_all([row["text"] for row in rows])
     out = [{"input_ids": i, "labels": float(row["label"])} for i, row in zip(ids, rows)]
     limit = min(recipe.max_length, chat.context)
     return fitting(out, [len(i) for i in ids], limit, recipe.too_long, log)
