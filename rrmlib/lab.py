@@ -81,6 +81,7 @@ REWARDS: dict[str, Named] = {  # reward -> f(prompt) -> what `fit` takes as rewa
 WORLD: Named = "rrmlib.world.data:splits"  # f(settings, seed) -> {split: comparisons or candidate sets}
 TOKENIZER: Named = "rrmlib.world.text:tokenizer"  # f() -> the tokenizer of a model that has no parent
 FIT: Named = "rrmlib.train.fit:fit"
+TRAINERS: Named = "rrmlib.train.fit:TRAINERS"  # kind of recipe -> the module that trains it
 PARSE: Named = "rrmlib.train.recipe:parse"
 
 
@@ -156,13 +157,15 @@ class Lab:
         return {}
 
     def key(self, name: str) -> str:
-        """What `name` is made from, as one digest: recipe, parents' keys, world, seed, prompts, and the code."""
+        """What `name` is made from, as one digest: recipe, parents' keys, world, seed, prompts, and the code. Of the
+        trainers only its own counts: a change of one leaves the models of the others as they are."""
         if name not in self._keys:
             model = self._model(name)
             recipe = dict(model.recipe) | {"data": model.data, "options": model.options, "reward": model.reward}
             stated = {"from": model.parent, "of": model.of}.items()
             parents = {role: (_outside_id if ":" in who else self.key)(who) for role, who in stated if who}
-            code = _code(FIT, DATA[model.data], WORLD, REWARDS[model.reward] if model.reward else "", TOKENIZER)
+            trainer, reward = _load(TRAINERS)[recipe["recipe"]], REWARDS[model.reward] if model.reward else ""
+            code = _code(FIT, trainer, DATA[model.data], WORLD, reward, TOKENIZER)
             data = {"world": {} if model.first else self.world, "seed": self.seed, "code": code}
             data["format"] = _prompt_id(model.format)
             self._keys[name] = artefact.key(recipe, parents, data=data)
@@ -317,7 +320,7 @@ def _read_judge(values: Any, where: str, profile: str, seed: int) -> Judged:
 
 
 def _load(named: Named) -> Any:
-    """The function behind an address "module:function"; a callable is its own."""
+    """What is behind an address "module:name"; a callable is its own."""
     if not isinstance(named, str):
         return named
     module, _, function = named.partition(":")
@@ -326,7 +329,8 @@ def _load(named: Named) -> Any:
 
 @lru_cache(maxsize=64)
 def _code(*named: Named) -> str:
-    """One digest of what these functions' modules do and read; this one, which only calls them, left out."""
+    """One digest of what the modules of these functions, or named as such, do and read; this one, which only calls
+    them, left out."""
     modules = {(n if isinstance(n, str) else f"{n.__module__}:").partition(":")[0] for n in named if n}
     files = artefact.library({m for m in modules if m.startswith("rrmlib.")}, without={"rrmlib.lab"})
     world = [file for kind in ("*.json", "*.gz") for file in (Path(__file__).parent / "world").glob(kind)]

@@ -38,9 +38,11 @@ Left out: chat templates (engines), reading answers (`parse.py`), splitting a se
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +154,7 @@ def load_prompt(name: str | Path, sha256: str | None = None) -> Prompt:
     named = _FILE.fullmatch(path.name)
     assert named is not None  # both branches above end in .toml
     try:
-        keys = tomllib.loads(raw.decode("utf-8"))
-        _check(keys)
+        keys = _keys(raw)
     except UnicodeDecodeError as e:
         raise ValueError(f"prompt {text}: not UTF-8 at byte {e.start}") from None
     except ValueError as e:
@@ -168,9 +169,10 @@ def names() -> list[str]:
 
 def _builtin(name: str) -> Path:
     versions = {
-        int(match["version"]): path
-        for path in FOLDER.iterdir()
-        if (match := _FILE.fullmatch(path.name)) and match["version"] and name in (match["name"], path.stem)
+        int(match["version"]): FOLDER / file
+        for file in os.listdir(FOLDER)  # a world asks for a prompt with every document: Path objects would cost
+        if file.startswith(name) and (match := _FILE.fullmatch(file)) and match["version"]
+        if name in (match["name"], file.removesuffix(".toml"))
     }
     if not versions:
         raise ValueError(f"unknown prompt {name!r}; known: {', '.join(names())} (or a path that ends in .toml)")
@@ -188,6 +190,14 @@ def _from_hub(address: str) -> Path:
     except Exception as e:  # the hub's own and any of its transport's: all mean that there is no file
         reason = str(e).strip().split("\n")[0]
         raise ValueError(f"prompt {address}: not available from the hub ({type(e).__name__}: {reason})") from None
+
+
+@lru_cache(maxsize=64)
+def _keys(raw: bytes) -> dict[str, Any]:
+    """What a prompt file says. Raises ValueError."""
+    keys = tomllib.loads(raw.decode("utf-8"))
+    _check(keys)
+    return keys
 
 
 def _check(keys: dict[str, Any]) -> None:

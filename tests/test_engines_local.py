@@ -267,6 +267,25 @@ def test_prefill_continues_the_prompt_verbatim(engine: Qwen2Engine) -> None:
     assert got.logprob == pytest.approx(sum(sample.logprobs))
 
 
+def test_many_texts_are_encoded_as_each_alone(engine: Qwen2Engine) -> None:
+    odd = [
+        "",
+        " ",
+        "a\n",
+        "\n\n b",
+        "<|im_start|>user\n<|im_end|>",
+        "<think>\n</think>",
+        "e\u0301 \u00e9 \U0001f600",
+        "\0",
+    ]
+    texts = [f"{text}{i}{text}" for i in range(99) for text in odd] + odd
+    assert len(texts) > 2 * 256
+    assert engine.chat.encode_all(texts) == [engine.chat.encode(text) for text in texts]
+    assert engine.chat.encode_all([]) == []
+    with pytest.raises(EngineError, match="the tokenizer refuses a text"):
+        engine.chat.encode_all(["fine", "\ud800"])
+
+
 def test_template_arguments_reach_the_template(engine: Qwen2Engine) -> None:
     asked = request("q")
     closed = engine.chat.render(replace(asked, template_args=(("thinking", "false"),)))

@@ -140,6 +140,29 @@ def test_the_key_is_what_a_model_is_made_from_and_nothing_else(fakes):
     assert lab.load("p").key("tuned") != before.key("tuned")
 
 
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("train/grpo.py", {"rrm"}),
+        ("rewards.py", {"rrm"}),
+        ("train/heads.py", {"meta"}),
+        ("train/sft.py", {"base-s", "tuned", "meta", "rrm", "outside"}),
+        ("train/pretrain.py", {"base-s", "tuned", "meta", "rrm"}),
+        ("train/fit.py", {"base-s", "tuned", "meta", "rrm", "outside"}),
+    ],
+)
+def test_a_changed_trainer_makes_stale_what_it_trains_and_what_grows_from_that(fakes, monkeypatch, file, stale):
+    write(STATED | {"models": STATED["models"] | {"outside": SFT | {"from": f"path:{fakes.model}"}}})
+    monkeypatch.setattr(lab, "FIT", "rrmlib.train.fit:fit")
+    monkeypatch.setattr(lab, "_code", lab._code.__wrapped__)  # which remembers
+    real, touched = artefact._sha256, (ROOT / "rrmlib" / file).read_bytes()
+    before = lab.load("p")
+    keys = {name: before.key(name) for name in before.models}
+    monkeypatch.setattr(artefact, "_sha256", lambda raw, code: "other" if raw == touched else real(raw, code))
+    after = lab.load("p")
+    assert {name for name in keys if after.key(name) != keys[name]} == stale
+
+
 def test_a_failed_training_leaves_the_old_model_and_its_checkpoints(fakes):
     lab.train(lab.load("p"), "tuned")
     there = changed("tuned", steps=2)

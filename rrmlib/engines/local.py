@@ -45,6 +45,8 @@ _IDENTITY = (
     "additional_chat_templates/*",
 )
 
+_AT_ONCE = 256  # texts: more is no quicker, and what the tokenizer says of each (offsets, masks) takes memory
+
 
 def folder_id(folder: str | Path) -> str:
     """ "sha256:..." over the names and contents of a model folder's weights, tokenizer, template and configuration.
@@ -107,6 +109,17 @@ class Chat:
             return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         except (TypeError, UnicodeError) as e:  # a lone surrogate cannot be tokenised
             raise EngineError(f"the tokenizer refuses the text: {e}") from e
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each text, many at a time: quicker, the same ids. Raises EngineError."""
+        out: list[list[int]] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            try:
+                found = self.tokenizer(list(texts[start : start + _AT_ONCE]), add_special_tokens=False)
+            except (TypeError, UnicodeError) as e:
+                raise EngineError(f"the tokenizer refuses a text: {e}") from e
+            out += found["input_ids"]
+        return out
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids: special tokens (end of turn, padding) left out, added ones such as <think> kept."""

@@ -41,20 +41,22 @@ def need(rows: Sequence[Row], keys: Sequence[str], kind: str, what: str = "train
                 raise DataError(f"{kind}: {what} row {i}: {key!r} is {found}")
 
 
-def closed(text: str, chat: Chat) -> list[int]:
-    """Token ids of a text that ends its turn: the end-of-turn token is added where it is missing."""
-    ids = chat.encode(text)
-    trimmed = chat.encode(text.rstrip()) if text[-1:].isspace() else ids
-    if trimmed and trimmed[-1] in chat.eos_ids:
-        return trimmed
-    return [*ids, chat.tokenizer.eos_token_id]
+def closed(texts: Sequence[str], chat: Chat) -> list[list[int]]:
+    """Token ids of texts that end their turn: the end-of-turn token is added where it is missing."""
+    out = []
+    trimmed = [text.rstrip() for text in texts]
+    for text, bare, ids in zip(texts, trimmed, chat.encode_all(trimmed)):
+        if not ids or ids[-1] not in chat.eos_ids:
+            ids = [*(ids if text == bare else chat.encode(text)), chat.tokenizer.eos_token_id]
+        out.append(ids)
+    return out
 
 
 def completions(rows: Sequence[Row], chat: Chat, limit: int, too_long: str, log: Log) -> list[dict[str, list[int]]]:
     """{"input_ids", "labels"} of each row {"prompt", "completion"}; labels are IGNORED on the prompt."""
     out = []
-    for row in rows:
-        prompt, completion = chat.encode(row["prompt"]), closed(row["completion"], chat)
+    prompts = chat.encode_all([row["prompt"] for row in rows])
+    for prompt, completion in zip(prompts, closed([row["completion"] for row in rows], chat)):
         labels = [IGNORED] * len(prompt) + completion
         labels[0] = IGNORED  # the first token of a text has nothing before it
         out.append({"input_ids": prompt + completion, "labels": labels})

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rrmlib.engines.base import digest
@@ -33,6 +34,16 @@ from rrmlib.train.recipe import Grpo, Lora, Meta, Pretrain, Scalar, Sft
 
 if TYPE_CHECKING:
     from rrmlib.rewards import Reward
+
+# Kind of recipe -> the module that makes its trainer. Named, not imported: a kind needs no other's module, and a change
+# of one must not change the key (`lab.py`) of a model of another kind.
+TRAINERS = {
+    "sft": "rrmlib.train.sft",
+    "pretrain": "rrmlib.train.pretrain",
+    "grpo": "rrmlib.train.grpo",
+    "scalar": "rrmlib.train.heads",
+    "meta": "rrmlib.train.heads",
+}
 
 # steps.csv: our name <- the log's name. A column that a kind does not log is not written.
 COLUMNS = {
@@ -151,25 +162,26 @@ def _fit(
     return out
 
 
+def _module(recipe: Any) -> ModuleType:
+    return importlib.import_module(TRAINERS[recipe.recipe])
+
+
 def _start(recipe: Any, parent: Path | None, tokenizer: Any, seed: int) -> tuple[Any, Chat]:
     """(model in train mode, Chat) to begin with."""
     if isinstance(recipe, Pretrain):
-        from rrmlib.train.pretrain import fresh
-
         if tokenizer is None:
             raise ValueError("recipe pretrain needs a tokenizer (a folder or an object)")
         if isinstance(tokenizer, str | Path):
             from transformers import AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        model = fresh(recipe.size, tokenizer, context=recipe.context, init_std=recipe.init_std, seed=seed)
+        given = {"context": recipe.context, "init_std": recipe.init_std, "seed": seed}
+        model = _module(recipe).fresh(recipe.size, tokenizer, **given)
         return model.train(), Chat(tokenizer, frozenset([tokenizer.eos_token_id]), recipe.context)
     if parent is None:
         raise ValueError(f"recipe {recipe.recipe} needs a parent model")
     if isinstance(recipe, Scalar | Meta):
-        from rrmlib.train.heads import headed
-
-        return headed(parent, seed)
+        return _module(recipe).headed(parent, seed)
     model, chat, _ = load(parent, dtype="float32")
     return model.train(), chat
 
@@ -179,18 +191,10 @@ def _trainer(
 ) -> Any:
     peft = _peft(recipe.lora, isinstance(recipe, Scalar | Meta)) if recipe.lora else None
     if isinstance(recipe, Grpo):
-        from rrmlib.train import grpo
-
         if reward is None:
             raise ValueError("recipe grpo needs a reward")
-        return grpo.build(recipe, model, chat, rows, work, seed, reward, log, peft)
-    if isinstance(recipe, Scalar | Meta):
-        from rrmlib.train import heads
-
-        return heads.build(recipe, model, chat, rows, valid, work, seed, log, peft)
-    from rrmlib.train import sft
-
-    return sft.build(recipe, model, chat, rows, valid, work, seed, log, peft)
+        return _module(recipe).build(recipe, model, chat, rows, work, seed, reward, log, peft)
+    return _module(recipe).build(recipe, model, chat, rows, valid, work, seed, log, peft)
 
 
 def _peft(lora: Lora, head: bool) -> Any:

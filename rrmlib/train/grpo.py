@@ -191,7 +191,7 @@ def build(
 ) -> Trainer:
     """A trainer for rows {"prompt", "group", ...what `reward` reads}. Raises DataError, EngineError (sampler)."""
     need(rows, ("prompt",), "grpo")
-    ids = [chat.encode(row["prompt"]) for row in rows]
+    ids = chat.encode_all([row["prompt"] for row in rows])
     kept = fitting(list(zip(rows, ids)), [len(i) + recipe.max_tokens for i in ids], chat.context, recipe.too_long, log)
     rows, ids = [row for row, _ in kept], [i for _, i in kept]
     for i, row in enumerate(rows):  # a row without its truth is found now, not after an hour

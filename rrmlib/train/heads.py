@@ -29,9 +29,9 @@ from transformers import Trainer as HfTrainer
 from trl import RewardConfig, RewardTrainer
 
 from rrmlib.engines.local import Chat, open_chat
-from rrmlib.train.data import DataError, Log, Row, fitting, need, order
+from rrmlib.train.data import DataError, Log, Row, fitting, need
 from rrmlib.train.recipe import Meta, Scalar
-from rrmlib.train.trainer import Logged, arguments
+from rrmlib.train.trainer import Logged, arguments, batches
 
 
 class ScalarTrainer(Logged, RewardTrainer):
@@ -70,9 +70,8 @@ def headed(parent: Path, seed: int) -> tuple[Any, Chat]:
 
 def _pairs(rows: Sequence[Row], chat: Chat, recipe: Scalar, log: Log, what: str) -> list[dict[str, list[int]]]:
     need(rows, ("chosen", "rejected"), "scalar", what)
-    out: list[dict[str, list[int]]] = [
-        {f"{key}_ids": chat.encode(row[key]) for key in ("chosen", "rejected")} for row in rows
-    ]
+    chosen, rejected = (chat.encode_all([row[key] for row in rows]) for key in ("chosen", "rejected"))
+    out = [{"chosen_ids": a, "rejected_ids": b} for a, b in zip(chosen, rejected)]
     limit = min(recipe.max_length, chat.context)
     return fitting(out, [max(len(ids) for ids in r.values()) for r in out], limit, recipe.too_long, log)
 
@@ -82,7 +81,7 @@ def _labelled(rows: Sequence[Row], chat: Chat, recipe: Meta, log: Log, what: str
     for i, row in enumerate(rows):
         if row.get("label") not in (0, 1):
             raise DataError(f"meta: {what} row {i}: label {row.get('label')!r} is not 0 or 1")
-    ids = [chat.encode(row["text"]) for row in rows]
+    ids = chat.encode_all([row["text"] for row in rows])
     out = [{"input_ids": i, "labels": float(row["label"])} for i, row in zip(ids, rows)]
     limit = min(recipe.max_length, chat.context)
     return fitting(out, [len(i) for i in ids], limit, recipe.too_long, log)
@@ -110,13 +109,7 @@ def build(
         train = _labelled(rows, chat, recipe, log, "training")
         held = _labelled(valid, chat, recipe, log, "validation") if valid else []
         lengths = [len(r["input_ids"]) for r in train]
-    settings: dict[str, Any] = {
-        "per_device_train_batch_size": recipe.batch,
-        "gradient_accumulation_steps": recipe.accumulate,
-        "per_device_eval_batch_size": recipe.batch,
-        "eval_strategy": "steps" if held and recipe.evaluate_every else "no",
-        "eval_steps": recipe.evaluate_every or None,
-    }
+    settings = batches(recipe, held)
     if recipe.patience:
         settings |= {
             "load_best_model_at_end": True,
@@ -159,8 +152,5 @@ def build(
         )
     if recipe.patience:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
-    whole = recipe.batch * recipe.accumulate
-    trainer.order = order(lengths, whole, recipe.steps, seed)
-    seen = torch.tensor(lengths)[torch.from_numpy(trainer.order)].view(recipe.steps, whole).sum(1)
-    trainer.tokens_of_step = lambda step: int(seen[step])
+    trainer.draw(lengths, recipe, seed)
     return trainer

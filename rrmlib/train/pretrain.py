@@ -1,6 +1,6 @@
 """Models from nothing: Qwen2 architecture in three sizes, random weights from a seed.
 
-Left out: the loss and the loop (`sft.py`), tokenizers (an argument).
+Left out: tokenizers (an argument). The loss and the loop are those of any completion (`sft.py`).
 
     model = fresh("s", tokenizer, context=512, init_std=0.02, seed=0)
 """
@@ -8,6 +8,10 @@ Left out: the loss and the loop (`sft.py`), tokenizers (an argument).
 from __future__ import annotations
 
 from typing import Any
+
+from rrmlib.train import sft
+
+build = sft.build
 
 # With a vocabulary of 736: 0.17 M, 0.62 M and 3.3 M parameters. Heads are 32 wide. Two wide layers learn more per
 # second on a CPU than four narrow ones (docs/log.md).

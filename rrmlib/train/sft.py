@@ -12,16 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from rrmlib.engines.local import Chat
-from rrmlib.train.data import IGNORED, Log, Row, completions, need, order
+from rrmlib.train.data import IGNORED, Log, Row, completions, need
 from rrmlib.train.logprob import token_logprobs
 from rrmlib.train.recipe import Pretrain, Sft
-from rrmlib.train.trainer import Logged, arguments
+from rrmlib.train.trainer import Logged, arguments, batches
 
 
 class Trainer(Logged, SFTTrainer):
@@ -65,18 +64,12 @@ def build(
         need(valid, ("prompt", "completion"), recipe.recipe, "validation")
         held = completions(valid, chat, limit, recipe.too_long, log)
         held.sort(key=lambda r: len(r["input_ids"]))
-    lengths = np.array([len(r["input_ids"]) for r in train])
-    whole = recipe.batch * recipe.accumulate
     config = arguments(
         SFTConfig,
         recipe,
         work,
         seed,
-        per_device_train_batch_size=recipe.batch,
-        gradient_accumulation_steps=recipe.accumulate,
-        per_device_eval_batch_size=recipe.batch,
-        eval_strategy="steps" if held and recipe.evaluate_every else "no",
-        eval_steps=recipe.evaluate_every or None,
+        **batches(recipe, held),
         max_length=None,  # we checked; nothing is cut
         packing=False,
         padding_free=False,
@@ -94,7 +87,5 @@ def build(
         processing_class=chat.tokenizer,
         peft_config=peft,
     )
-    trainer.order = order(lengths, whole, recipe.steps, seed)
-    seen = lengths[trainer.order].reshape(recipe.steps, whole).sum(1)
-    trainer.tokens_of_step = lambda step: int(seen[step])
+    trainer.draw([len(r["input_ids"]) for r in train], recipe, seed)
     return trainer

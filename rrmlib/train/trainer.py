@@ -17,14 +17,16 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from rrmlib.train.recipe import Common
+from rrmlib.train.data import order
+from rrmlib.train.recipe import Batched, Common
 
 
 class FitError(RuntimeError):
@@ -93,6 +95,17 @@ def arguments(kind: Any, recipe: Common, work: Path, seed: int, **more: Any) -> 
     return kind(**{name: value for name, value in settings.items() if name in names or name in more})
 
 
+def batches(recipe: Batched, held: Sequence[Any]) -> dict[str, Any]:
+    """What `arguments` is told of rows in batches: how many at once, and when the valid rows `held` are looked at."""
+    return {
+        "per_device_train_batch_size": recipe.batch,
+        "gradient_accumulation_steps": recipe.accumulate,
+        "per_device_eval_batch_size": recipe.batch,
+        "eval_strategy": "steps" if held and recipe.evaluate_every else "no",
+        "eval_steps": recipe.evaluate_every or None,
+    }
+
+
 def newest(work: Path) -> Path | None:
     """The last checkpoint that is whole: its trainer_state.json, which is written last, can be read."""
     for folder in sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
@@ -115,12 +128,19 @@ def disk_error(e: Exception, what: str, remedy: str, path: Path) -> OSError | No
 
 
 class Logged:
-    """Mixin for a transformers Trainer. Set `order` (row indices in training order) before `train()`."""
+    """Mixin for a transformers Trainer. Before `train()` call `draw`, or set `order` (row indices as trained on)."""
 
     order: Any
     tokens_of_step: Any = None  # step (from 0) -> tokens; else set `tokens` during the step
     tokens: int = 0
     _since: float | None = None
+
+    def draw(self, lengths: Sequence[int], recipe: Batched, seed: int) -> None:
+        """Set the order of rows of these lengths (tokens), and how many tokens each step has."""
+        whole = recipe.batch * recipe.accumulate
+        self.order = order(lengths, whole, recipe.steps, seed)
+        seen = np.asarray(lengths)[self.order].reshape(recipe.steps, whole).sum(1)
+        self.tokens_of_step = lambda step: int(seen[step])
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return Fixed(self.order)

@@ -120,6 +120,12 @@ class Renderer:
     def prompt(self, messages: Sequence[Message], **args: Any) -> str:
         return self._render(messages, add_generation_prompt=True, **args)
 
+    def around(self) -> tuple[str, str]:
+        """What a prompt has before and after its one user message, where the template takes that as it is: the world's
+        own does, and putting the three together is much quicker than rendering."""
+        before, after = self.prompt((Message("user", "\0"),)).split("\0")
+        return before, after
+
     def conversation(self, query: Sequence[Message], response: str) -> str:
         return self._render([*query, Message("assistant", response)])
 
@@ -136,7 +142,7 @@ def _data(rows: Sequence[Mapping[str, Any]], valid: Sequence[Mapping[str, Any]] 
 
 def text(c: Context) -> Data:
     """Pretraining documents, `documents` of them, of `kinds` in these shares (options; see `text.KINDS`)."""
-    render = Renderer(None)
+    before, after = Renderer(None).around()
     n = int(c.options.get("documents", 60_000))
     kinds = c.options.get("kinds", world_text.KINDS)
     if unknown := sorted(set(kinds) - set(world_text.KINDS)):
@@ -144,16 +150,16 @@ def text(c: Context) -> Data:
 
     def rows(n: int, seed: int) -> list[dict[str, str]]:
         pairs = world_text.documents(n, seed, kinds=kinds)
-        return [{"prompt": render.prompt((Message("user", a),)), "completion": b} for a, b in pairs]
+        return [{"prompt": before + a + after, "completion": b} for a, b in pairs]
 
     return _data(rows(n, c.seed), rows(500, c.seed + 10_000), f"{n} documents of the world's text, split text.")
 
 
 def solutions(c: Context) -> Data:
     """What the policy model learns: queries and right responses, nothing about judging."""
-    render = Renderer(None)
+    before, after = Renderer(None).around()
     rows = [
-        {"prompt": render.prompt((Message("user", a),)), "completion": b}
+        {"prompt": before + a + after, "completion": b}
         for a, b in world_text.solutions(int(c.options.get("documents", 20_000)), c.seed)
     ]
     return _data(rows, (), "Queries and right responses of split policy.")

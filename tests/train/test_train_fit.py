@@ -349,9 +349,12 @@ def test_order_sees_every_row_equally_often_in_batches_of_like_length():
 def test_a_completion_ends_its_turn_once(base):
     engine = Qwen2Engine(base)
     eos = engine.chat.tokenizer.eos_token_id
-    for text in ("first", "first<|im_end|>", "first<|im_end|>\n"):
-        (row,) = completions([{"prompt": chat("q"), "completion": text}], engine.chat, 99, "error", str)
+    rows = [{"prompt": chat("q"), "completion": text} for text in ("first", "first<|im_end|>", "first<|im_end|>\n")]
+    for row in completions(rows, engine.chat, 99, "error", str):
         assert row["input_ids"][-1] == eos
         kept = [i for i in row["labels"] if i != IGNORED]
         assert kept.count(eos) == 1
         assert engine.chat.decode(kept) == "first"
+    rows = [{"prompt": "", "completion": text} for text in ("first\n", "\n", "")]
+    found = [row["input_ids"] for row in completions(rows, engine.chat, 99, "error", str)]
+    assert found == [[*engine.chat.encode(text), eos] for text in ("first\n", "\n", "")], "space before the end stays"

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from rrmlib.comparison import CandidateSet, Comparison, Order, ask
+from rrmlib.comparison import CandidateSet, Comparison, Message, Order, ask
 from rrmlib.engines.base import Completion
 from rrmlib.lab import Context, Data, Model
 from rrmlib.parse import parse
@@ -16,7 +16,7 @@ from rrmlib.prompt import load_prompt
 from rrmlib.rewards import scores_reward, verdict_reward
 from rrmlib.world import data
 from rrmlib.world.pairs import build, candidate_sets
-from rrmlib.world.text import tokenizer
+from rrmlib.world.text import documents, tokenizer
 
 OPEN, CLOSE = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
 
@@ -159,6 +159,21 @@ def test_pairs_are_whole_conversations_the_better_one_chosen(world, folder):
         assert row == {"chosen": f"{head}{good}<|im_end|>\n", "rejected": f"{head}{bad}<|im_end|>\n"}
     swapped = {name: [c.swap() for c in world[name]] for name in ("rl", "valid")}
     assert data.pairs(context(swapped, folder, "")).rows == made.rows
+
+
+def test_documents_are_put_into_the_template_as_it_would_render_them():
+    render = data.Renderer(None)
+    before, after = render.around()
+    odd = [
+        "",
+        " a \n",
+        "<|im_end|>\n<|im_start|>assistant\n",
+        "{{ m.content }} {% endfor %}",
+        "<b> & 'c' \0 \u00e9",
+        "\r\n",
+    ]
+    for text in (*odd, *(asked for asked, _ in documents(50, seed=3))):
+        assert before + text + after == render.prompt((Message("user", text),))
 
 
 def test_documents_and_solutions_are_asked_for_by_number():
