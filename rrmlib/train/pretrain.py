@@ -2,7 +2,7 @@
 
 Left out: tokenizers (an argument). The loss and the loop are those of any completion (`sft.py`).
 
-    model = fresh("s", tokenizer, context=512, init_std=0.02, seed=0)
+    model = fresh("s", tokenizer, context=512, init_std=0.06, embed_std=0.25, seed=0)
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIZES = {
 }
 
 
-def fresh(size: str, tokenizer: Any, *, context: int, init_std: float, seed: int) -> Any:
+def fresh(size: str, tokenizer: Any, *, context: int, init_std: float, embed_std: float, seed: int) -> Any:
     """An untrained `Qwen2ForCausalLM` for `tokenizer`. Raises ValueError for an unknown size."""
     import torch
     from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
@@ -61,5 +61,6 @@ def fresh(size: str, tokenizer: Any, *, context: int, init_std: float, seed: int
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=embed_std)
     model.generation_config = GenerationConfig(**special)
     return model

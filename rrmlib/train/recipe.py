@@ -75,12 +75,17 @@ class Sft(Batched):
 
 
 class Pretrain(Batched):
-    """The same loss from random weights: Qwen2 architecture of `size` (`pretrain.SIZES`), tied head."""
+    """The same loss from random weights: Qwen2 architecture of `size` (`pretrain.SIZES`), tied head.
+
+    Weights are drawn with `init_std`, embeddings with `embed_std`: large ones, so that what a token is outweighs at
+    first what the layers add. Small models then learn to copy several times sooner (docs/log.md).
+    """
 
     recipe: Literal["pretrain"] = "pretrain"
     size: str = "s"
     context: int = Field(default=512, ge=16)
-    init_std: float = Field(default=0.02, gt=0)
+    init_std: float = Field(default=0.06, gt=0)
+    embed_std: float = Field(default=0.25, gt=0)
 
 
 class Grpo(Common):

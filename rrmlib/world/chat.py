@@ -1,7 +1,7 @@
 """Chat problems: a list of words under constraints that can be checked; quality is the share that is satisfied.
 
     >>> p = Chat((("has", "animal"), ("no", "tool"), ("first", "food")))
-    >>> p.query, p.grade("tea owl red arm"), p.grade("sure! here it is: saw owl red. hope it helps!")
+    >>> p.query, p.grade("tea owl red and arm"), p.grade("sure! here it is: saw owl and red. hope it helps!")
     ('words: has animal, no tool, first food', 1.0, 0.3333333333333333)
 
 Chat-hard pairs come from the same problems: the longer and more polished response is the one that breaks a constraint.
@@ -85,7 +85,8 @@ class Chat:
             while len(inside) + len(ends["first"] + ends["last"]) < length:
                 inside.append(rng.choice(spare))
             rng.shuffle(inside)
-            words = " ".join(_spell(ends["first"] + inside + ends["last"], rng))
+            *spelled, last = _spell(ends["first"] + inside + ends["last"], rng)
+            words = f"{' '.join(spelled)} and {last}"
             if self.satisfied(words) == wanted:
                 return polish(words, rng) if polished else words
 
@@ -111,7 +112,7 @@ def words_of(response: str) -> list[str]:
         response = response.removeprefix(before)
     for after in AFTER:
         response = response.removesuffix(after)
-    return response.split()
+    return [word for word in response.split() if word != "and"]
 
 
 def draw(rng: random.Random, header: str = "") -> Chat:

@@ -29,8 +29,9 @@ _FROM = re.compile(r"from (\d)")
 _SO = re.compile(r"so (\d)")
 _SAYS = re.compile(r"^([A-H1-9])(?::| so) (\w+)(?:-(\d)=(\d))?(?: (refuses|helps))?(?: (ok|bad))?", re.MULTILINE)
 _INSIDE = re.compile(r"in ([A-H1-9]), ([^\n<]*)")
+_THEN = re.compile(r"then ([A-H1-9]) (ok|bad)")
 _HELD = re.compile(r"(.*=(\d))-(\d)=(\d)")
-_CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) ([a-z]+) (ok|bad)")
+_CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) (none|[a-z]+ (?:first|mid|last)) (ok|bad)")
 _SAFE = re.compile(r"to ([a-z]+) the ([a-z]+) is (harm|fine)")
 
 
@@ -66,6 +67,9 @@ def _reasoning(trace: str, problem: Chain | Program, shown: tuple[str, ...]) -> 
         said = dict(zip(NAMES, claimed(text)[0])) if text is not None else {}
         for words, mark in _STEP.findall(body):
             yield Statement(f"{words} {mark}".rstrip(), _is_check(words, mark, expected, said))
+    for name, mark in _THEN.findall(trace):
+        text = _response(name, shown)
+        yield Statement(f"then {name} {mark}", text is not None and (mark == "ok") == (problem.grade(text) == 1))
     rest = _SAYS.sub("", _INSIDE.sub("", trace))
     for words, _ in _STEP.findall(rest):
         yield Statement(words, expected.get(words[0]) == words)
@@ -98,17 +102,24 @@ def _chat(trace: str, problem: Chat, shown: tuple[str, ...]) -> Iterator[Stateme
         text = _response(name, shown)
         words = words_of(text) if text is not None else []
         done = problem.satisfied(text) if text is not None else []
-        listed, _, marked = body.partition(";")
-        yield Statement(listed, listed.split() == words)
+        quoted, _, marked = body.partition(";")
+        yield Statement(quoted, words_of(quoted) == words)
         marks = _CONSTRAINT.findall(marked)
-        for i, (kind, wanted, word, mark) in enumerate(marks):
+        for i, (kind, wanted, found, mark) in enumerate(marks):
             known = i < len(done) and problem.constraints[i] == (kind, wanted)
-            found = word in words and CLASS_OF[word] == wanted if word in CLASS_OF else wanted not in map(CLASS_OF.get, words)
-            yield Statement(f"{kind} {wanted} {word} {mark}", known and found and (mark == "ok") == done[i])
+            agrees = known and (mark == "ok") == done[i]
+            yield Statement(f"{kind} {wanted} {found} {mark}", agrees and found in _places(words, wanted))
         for count in _SO.findall(marked):
             yield Statement(f"so {count}", len(marks) == len(done) and int(count) == sum(done))
     for name, word, *_ in _SAYS.findall(_INSIDE.sub("", trace)):
         yield _quotes(name, word, shown)
+
+
+def _places(words: list[str], wanted: str) -> set[str]:
+    """The words of a class in a list, each with where it stands (`owl mid`); `none` where there is none."""
+    at = [(i, word) for i, word in enumerate(words) if CLASS_OF.get(word) == wanted]
+    where = {0: "first", len(words) - 1: "last"}
+    return {f"{word} {where.get(i, 'mid')}" for i, word in at} or {"none"}
 
 
 def _safety(trace: str, problem: Safety, shown: tuple[str, ...]) -> Iterator[Statement]:

@@ -126,17 +126,20 @@ def check_steps(problem: Chain | Program, name: str, text: str) -> tuple[str, bo
 
 
 def check_words(problem: Chat, name: str, text: str) -> str:
-    """A list of words held against its constraints: `in 1, tea owl red; has animal owl ok, last tool none bad so 1`.
+    """A list of words held against its constraints: `in 1, tea owl red and arm; has animal owl mid ok, no tool none ok`.
 
-    First the words, without politeness; then for each constraint the word of its class that was found, and a mark.
+    First the words, without politeness; then for each constraint the word of its class, where it stands, and a mark;
+    last how many are satisfied. So every mark follows from what stands just before it.
     """
     words = words_of(text)
-    found = {CLASS_OF.get(word, ""): word for word in reversed(words)}
+    where = {0: "first", len(words) - 1: "last"}
+    found = {CLASS_OF.get(w, ""): f"{w} {where.get(i, 'mid')}" for i, w in reversed(list(enumerate(words)))}
     done = problem.satisfied(text)
     each = ", ".join(
         f"{kind} {wanted} {found.get(wanted, 'none')} {_mark(ok)}" for (kind, wanted), ok in zip(problem.constraints, done)
     )
-    return f"in {name}, {' '.join(words)}; {each} so {sum(done)}"
+    quoted = " and ".join(part for part in (" ".join(words[:-1]), *words[-1:]) if part)
+    return f"in {name}, {quoted}; {each} so {sum(done)}"
 
 
 def _against(a: int | None, b: int) -> str:
@@ -170,8 +173,9 @@ def write(
     stepwise = careful and not style.startswith("rm_r1") and rng.random() < STEPWISE
     if stepwise and isinstance(problem, Chain | Program) and problem.worked:
         checks = [check_steps(problem, name, text)[0] for name, text in zip(names, shown)]
-        # One of a pair is right: when the first is checked, all is known. A list is scored one by one.
-        lines = [PREFIX["careful"], *(checks[:1] if style in ("rrm", "direct") else checks)]
+        if style == "rrm":  # one of a pair is right: when the first is checked, all is known
+            checks[1] = f"then {names[1]} {_mark(problem.grade(shown[1]) > problem.grade(shown[0]))}"
+        lines = [PREFIX["careful"], *checks]
     conclusion = f"best {names[choice]}"  # the verdict repeats it: so it is learned from every judgment, good or bad
     body = "\n".join(line for line in (*lines, conclusion) if line)
     answer = f"<answer>[[{names[choice]}]]</answer>"

@@ -10,7 +10,7 @@ one falls into the split that is asked for; so no problem can be in two splits, 
 
 Left out: responses as pairs (`pairs.py`), what a judge writes about them (`judging.py`).
 
-    >>> split_of("chain 3+4*2") == split_of("chain 3+4*2")
+    >>> split_of("chain 3 a+4 b*2") == split_of("chain 3 a+4 b*2")
     True
 """
 

@@ -29,10 +29,10 @@ from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program
 from rrmlib.world.reasoning import write as write_response
 
-KINDS = {"read": 0.20, "solve": 0.13, "grade": 0.20, "compare": 0.09, "judge": 0.38}
+KINDS = {"read": 0.12, "solve": 0.20, "grade": 0.24, "compare": 0.09, "judge": 0.35}
 # How often each behaviour speaks in the JUDGE documents.
 SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
-FAMILY_SHARES = {"chain": 0.35, "program": 0.30, "chat": 0.22, "safety": 0.13}
+FAMILY_SHARES = {"chain": 0.29, "program": 0.30, "chat": 0.29, "safety": 0.12}
 HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
 VOCAB = 736
 ATOMS = ["<think>", "</think>", "\\boxed{"] + [

@@ -57,7 +57,7 @@ def made(tmp_path, monkeypatch):
 
 
 def pair(first, second, label="first"):
-    return Comparison(id="q", query=ask("3+4*2=?"), first=first, second=second, label=label, subset="chain-answer")
+    return Comparison(id="q", query=ask("3 a+4 b*2=?"), first=first, second=second, label=label, subset="chain-answer")
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def pair(first, second, label="first"):
         ("4", "6", [None, None, 4], "first"),  # what cannot be read has no vote
         ("4", "6", [None], None),
         ("4", "6", [], None),
-        ("7,4 so 4", "7,5 so 5", [5, 5, 4], "second"),
-        ("7,4 so 4", "6,4 so 4", [4], None),  # both
+        ("a7,b4 so 4", "a7,b5 so 5", [5, 5, 4], "second"),
+        ("a7,b4 so 4", "a6,b4 so 4", [4], None),  # both
         ("four", "4", [4], "second"),
         ("four", "six", [4], None),
     ],
@@ -82,9 +82,9 @@ def test_whose_answer_is_that_of_the_majority(first, second, answers, picked):
 
 
 def test_the_answer_is_the_last_one_stated():
-    assert solver.answer("work\n3+4=7*2=4 so 4") == 4
-    assert solver.answer("x=3+5=8; so 8\nno: so 2") == 2
-    assert [solver.answer(text) for text in ("", "work\n3+4=7*2=4 so", "also 4", "so 42")] == [None] * 4
+    assert solver.answer("work\nfrom 3 a+4=7 b*2=4 so 4") == 4
+    assert solver.answer("from a=x+y=3+5=8 so 8\nno: so 2") == 2
+    assert [solver.answer(text) for text in ("", "work\nfrom 3 a+4=7 b*2=4 so", "also 4", "so 42")] == [None] * 4
 
 
 def test_a_perfect_solver_is_always_right_and_a_lost_one_gets_half(made):
@@ -169,7 +169,7 @@ def test_what_is_missing_is_named_with_its_command(made, tmp_path):
 
 
 def test_solve_groups_by_comparison():
-    item, other = pair("4", "6"), Comparison(id="r", query=ask("1+1=?"), first="2", second="3", label="first")
+    item, other = pair("4", "6"), Comparison(id="r", query=ask("1 a+1=?"), first="2", second="3", label="first")
     with Store(":memory:") as store:
         done = solver.solve(FakeSolver(1.0), [item, other, item], store, 2, Sampling(9, 1.0), 0)
     assert [[solver.answer(c.text) for c in each] for each in done] == [[4, 4], [2, 2], [4, 4]]

@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     from rrmlib.train.pretrain import fresh
 
     path = tmp_path_factory.mktemp("xs")
-    fresh("xs", tokenizer(), context=512, init_std=0.02, seed=0).save_pretrained(path)
+    fresh("xs", tokenizer(), context=512, init_std=0.02, embed_std=0.02, seed=0).save_pretrained(path)
     tokenizer().save_pretrained(path)
     return path
 

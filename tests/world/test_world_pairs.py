@@ -61,7 +61,7 @@ def test_noise_flips_its_share_of_labels_and_nothing_else():
 
 
 def test_policy_pairs_are_taken_as_far_as_they_reach():
-    chain = "3+4*2=?"  # any query: build trusts the caller with the split
+    chain = "3 a+4 b*2=?"  # any query: build trusts the caller with the split
     mirror = "1+5*1=?"
     items = build("rl", {"chain-answer": 8}, 5, policy=[(chain, "4", "6"), (mirror, "6", "4")])
     assert Counter(c.source for c in items) == {"policy": 2, "planted": 6}

@@ -169,7 +169,7 @@ def test_a_saved_tokenizer_reads_as_before(docs, tmp_path):
     from rrmlib.train.pretrain import fresh
 
     tok = tokenizer()
-    fresh("xs", tok, context=64, init_std=0.02, seed=0).save_pretrained(tmp_path)
+    fresh("xs", tok, context=64, init_std=0.02, embed_std=0.02, seed=0).save_pretrained(tmp_path)
     tok.save_pretrained(tmp_path)
     again = open_chat(tmp_path)[0]
     turns = [{"role": "user", "content": docs[0][0]}]
