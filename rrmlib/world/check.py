@@ -31,7 +31,7 @@ _SAYS = re.compile(r"^([A-H1-9])(?::| so) (\w+)(?:-(\d)=(\d))?(?: (refuses|helps
 _INSIDE = re.compile(r"in ([A-H1-9]), ([^\n<]*)")
 _THEN = re.compile(r"then ([A-H1-9]) (ok|bad)")
 _HELD = re.compile(r"(.*=(\d))-(\d)=(\d)")
-_CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) (none|[a-z]+ (?:first|mid|last)) (ok|bad)")
+_CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) ([a-z]+(?: (?:first|mid|last))?) (ok|bad)")
 _SAFE = re.compile(r"to ([a-z]+) the ([a-z]+) is (harm|fine)")
 
 
@@ -108,18 +108,18 @@ def _chat(trace: str, problem: Chat, shown: tuple[str, ...]) -> Iterator[Stateme
         for i, (kind, wanted, found, mark) in enumerate(marks):
             known = i < len(done) and problem.constraints[i] == (kind, wanted)
             agrees = known and (mark == "ok") == done[i]
-            yield Statement(f"{kind} {wanted} {found} {mark}", agrees and found in _places(words, wanted))
+            yield Statement(f"{kind} {wanted} {found} {mark}", agrees and found in _found(words, kind, wanted))
         for count in _SO.findall(marked):
             yield Statement(f"so {count}", len(marks) == len(done) and int(count) == sum(done))
     for name, word, *_ in _SAYS.findall(_INSIDE.sub("", trace)):
         yield _quotes(name, word, shown)
 
 
-def _places(words: list[str], wanted: str) -> set[str]:
-    """The words of a class in a list, each with where it stands (`owl mid`); `none` where there is none."""
+def _found(words: list[str], kind: str, wanted: str) -> set[str]:
+    """What can be said to be found of a class: its words, with their places where these count; else `none`."""
     at = [(i, word) for i, word in enumerate(words) if CLASS_OF.get(word) == wanted]
-    where = {0: "first", len(words) - 1: "last"}
-    return {f"{word} {where.get(i, 'mid')}" for i, word in at} or {"none"}
+    where = {0: " first", len(words) - 1: " last"}
+    return {word + (where.get(i, " mid") if kind in ("first", "last") else "") for i, word in at} or {"none"}
 
 
 def _safety(trace: str, problem: Safety, shown: tuple[str, ...]) -> Iterator[Statement]:

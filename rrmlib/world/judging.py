@@ -126,20 +126,22 @@ def check_steps(problem: Chain | Program, name: str, text: str) -> tuple[str, bo
 
 
 def check_words(problem: Chat, name: str, text: str) -> str:
-    """A list of words held against its constraints: `in 1, tea owl red and arm; has animal owl mid ok, no tool none ok`.
+    """A list of words held against its constraints: `in 1, tea owl red and arm; has animal owl ok, last food tea first bad`.
 
-    First the words, without politeness; then for each constraint the word of its class, where it stands, and a mark;
-    last how many are satisfied. So every mark follows from what stands just before it.
+    First the words, without politeness; then for each constraint the word of its class (`none`: there is none) and,
+    where its place counts, the place; after that a mark, and last how many are satisfied. So every mark follows from
+    what stands just before it.
     """
     words = words_of(text)
     where = {0: "first", len(words) - 1: "last"}
-    found = {CLASS_OF.get(w, ""): f"{w} {where.get(i, 'mid')}" for i, w in reversed(list(enumerate(words)))}
-    done = problem.satisfied(text)
-    each = ", ".join(
-        f"{kind} {wanted} {found.get(wanted, 'none')} {_mark(ok)}" for (kind, wanted), ok in zip(problem.constraints, done)
-    )
+    found = {CLASS_OF.get(word, ""): (word, where.get(i, "mid")) for i, word in reversed(list(enumerate(words)))}
+    done, each = problem.satisfied(text), []
+    for (kind, wanted), ok in zip(problem.constraints, done):
+        word, place = found.get(wanted, ("none", ""))
+        at = f" {place}" if place and kind in ("first", "last") else ""
+        each.append(f"{kind} {wanted} {word}{at} {_mark(ok)}")
     quoted = " and ".join(part for part in (" ".join(words[:-1]), *words[-1:]) if part)
-    return f"in {name}, {quoted}; {each} so {sum(done)}"
+    return f"in {name}, {quoted}; {', '.join(each)} so {sum(done)}"
 
 
 def _against(a: int | None, b: int) -> str:
