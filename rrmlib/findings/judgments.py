@@ -36,7 +36,7 @@ from rrmlib.params import ParameterError
 from rrmlib.stats import Estimate, clustered_mean, holm, paired_difference, stratified_mean
 from rrmlib.world.families import problem_of
 from rrmlib.world.judging import PREFIX
-from rrmlib.world.pairs import SECTION, shown_steps
+from rrmlib.world.pairs import SECTION, shown_steps, steps_to_error
 from rrmlib.world.problem import SECTIONS, Problem
 
 DRAWS = 1000
@@ -78,7 +78,7 @@ def readings(
     shown: Sequence[Item], said: Sequence[Judgment], *, profile: str = "", seed: int = 0, judge: str, mode: str
 ) -> pd.DataFrame:
     """profile, seed, judge, mode, item, cluster, section, subset, difficulty, shown (steps that the query shows),
-    order, sample, state, credit (1 right, 0.5 tie, 0 wrong or unread), tokens, behaviour, query, responses, text.
+    to_error (steps up to the first wrong one of a worked response, else the difficulty), order, sample, state, credit (1 right, 0.5 tie, 0 wrong or unread), tokens, behaviour, query, responses, text.
 
     Raises ValueError for a judgment of an item that is not there.
     """
@@ -98,6 +98,7 @@ def readings(
                 "subset": item.subset,
                 "difficulty": int(item.difficulty),
                 "shown": shown_steps(problem(query)),
+                "to_error": _to_error(item),
                 "order": str(j.order),
                 "sample": j.sample,
                 "state": str(j.state),
@@ -112,6 +113,13 @@ def readings(
     if not rows:
         raise ValueError(f"judge {judge!r}: no judgments")
     return pd.DataFrame(rows)
+
+
+def _to_error(item: Item) -> int:
+    """Steps up to the error of a comparison; of a list, its difficulty."""
+    if not isinstance(item, Comparison):
+        return int(item.difficulty)
+    return steps_to_error(problem(item.query[0].content), item.second if item.label == "first" else item.first)
 
 
 def behaviour(text: str) -> str:
@@ -165,7 +173,7 @@ def groups(rows: pd.DataFrame, pooled: bool) -> Iterator[tuple[dict[str, str], p
 def per_item(rows: pd.DataFrame, *means: str) -> pd.DataFrame:
     """One row per comparison (and run): what is said of it, and the mean of credit, tokens and `means`."""
     by = [c for c in ("run", "item") if c in rows.columns]
-    kept = {name: (name, "first") for name in ("cluster", "section", "subset", "difficulty", "shown")}
+    kept = {name: (name, "first") for name in ("cluster", "section", "subset", "difficulty", "shown", "to_error")}
     averaged = {name: (name, "mean") for name in ("credit", "tokens", *means)}
     return rows.groupby(by, sort=True).agg(**averaged, **kept).reset_index()
 

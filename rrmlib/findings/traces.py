@@ -42,12 +42,15 @@ def thinking(rows: pd.DataFrame, section: str = "reasoning") -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def effort(rows: pd.DataFrame, section: str = "reasoning") -> pd.DataFrame:
-    """Spearman correlation of length with difficulty at given subset and shown steps (`within_spearman`), per judge."""
+def effort(rows: pd.DataFrame, section: str = "reasoning", against: str = "difficulty") -> pd.DataFrame:
+    """Spearman correlation of length with difficulty at given subset and shown steps (`within_spearman`), per judge.
+
+    `against` "to_error" asks instead whether a judge of worked responses stops where the first wrong step is.
+    """
     out: list[dict[str, Any]] = []
     for key, part in groups(rows[rows["section"] == section], False):
         units = per_item(part)
-        difficulty, tokens = units["difficulty"].to_numpy(float), units["tokens"].to_numpy(float)
+        difficulty, tokens = units[against].to_numpy(float), units["tokens"].to_numpy(float)
         strata = units.groupby(["subset", "shown"]).ngroup().to_numpy()
         value = within_spearman(difficulty, tokens, strata)
         draws = []

@@ -175,13 +175,13 @@ def _comparison(
         label="first" if first_is_better else "second",
         source=source,
         subset=subset,
-        difficulty=str(difficulty(problem, worse)),
+        difficulty=str(problem.difficulty),
         cluster=problem.canonical,
     )
 
 
-def difficulty(problem: Problem, worse: str) -> int:
-    """Steps that a judge needs: up to the planted error of a worked response, else those that the problem needs."""
+def steps_to_error(problem: Problem, worse: str) -> int:
+    """Steps that a checker needs: up to the first wrong one of a worked response, else those that the problem needs."""
     if isinstance(problem, Chain | Program) and problem.worked:
         said = claimed(worse)[0]
         wrong = [i for i, (a, b) in enumerate(zip(said, problem.values())) if a != b]

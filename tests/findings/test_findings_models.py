@@ -119,7 +119,7 @@ def test_within_auc_is_blind_to_which_items_are_easy_and_pooled_auc_is_not():
 
 def test_the_meta_rm_scores_whole_conversations_once(made, monkeypatch, tiny_reward_model_dir):
     monkeypatch.setattr("rrmlib.findings.models.folder", lambda lab, name: tiny_reward_model_dir)
-    made.judge("rft-s.t1", BASE)
+    said = made.judge("rft-s.t1", BASE)
     table = meta_scores(made.lab(), "meta", "rft-s.t1", limit=5)
     assert len(table) == 5 * 2 * 3
     assert table["score"].notna().all()

@@ -40,6 +40,9 @@ def test_a_judge_that_writes_steps_thinks_longer_on_harder_items_and_one_that_gu
     assert table["value"]["good"] > 0.5
     assert table["lo"]["good"] > 0
     assert math.isnan(table["value"]["poor"])  # always the same length: there is nothing to correlate
+    worked = rows[rows["subset"].str.endswith("worked")]
+    stops = effort(worked, against="to_error").set_index("judge")["value"]["good"]
+    assert stops < effort(worked).set_index("judge")["value"]["good"]  # it often solves before it looks
     cells = thinking(rows[rows["judge"] == "good"])
     assert (cells["difficulty"] <= cells["shown"]).all()
     assert (cells["lo"] <= cells["value"]).all()
