@@ -31,8 +31,8 @@ ADDRESSES = (
 )
 PLAIN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"  # names that become parts of paths
 PROFILE = "laptop"  # of a lab model whose address names none
-# Lab models that come with the library: the base, and what it is made from (for the cost of all that grows from it).
-SHIPPED = {name: Path(__file__).parent / "world" / name for name in ("reader-s", "base-s")}
+# Lab models that come with the library.
+SHIPPED = {"base-s": Path(__file__).parent / "world" / "base-s"}
 
 
 class ParameterError(ValueError):

@@ -78,7 +78,8 @@ def readings(
     shown: Sequence[Item], said: Sequence[Judgment], *, profile: str = "", seed: int = 0, judge: str, mode: str
 ) -> pd.DataFrame:
     """profile, seed, judge, mode, item, cluster, section, subset, difficulty, shown (steps that the query shows),
-    to_error (steps up to the first wrong one of a worked response, else the difficulty), order, sample, state, credit (1 right, 0.5 tie, 0 wrong or unread), tokens, behaviour, query, responses, text.
+    to_error (steps up to the first wrong one of a worked response, else the difficulty), order, sample, state, credit
+    (1 right, 0.5 tie, 0 wrong or unread), tokens, behaviour, query, responses, text.
 
     Raises ValueError for a judgment of an item that is not there.
     """

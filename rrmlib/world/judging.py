@@ -126,7 +126,7 @@ def check_steps(problem: Chain | Program, name: str, text: str) -> tuple[str, bo
 
 
 def check_words(problem: Chat, name: str, text: str) -> str:
-    """A list of words held against its constraints: `in 1, tea owl red and arm; has animal owl ok, last food tea first bad`.
+    """A list of words held against its constraints: `in 1, tea owl and arm; has animal owl ok, last food tea first bad`
 
     First the words, without politeness; then for each constraint the word of its class (`none`: there is none) and,
     where its place counts, the place; after that a mark, and last how many are satisfied. So every mark follows from

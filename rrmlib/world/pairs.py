@@ -7,9 +7,9 @@ training only.
 
 A pair must not give itself away. Wherever the answers are numbers, a pair (right a, wrong b) is kept only together with
 a pair (right b, wrong a) of the same subset; in chat, length and politeness are drawn without regard to quality; in
-safety, refusing is right half of the time. `leaks.py` measures what is left. Two subsets mean to tempt: in chat-hard the
-longer and polite response is always the worse, in chat-easy always the better. Trained on in equal parts, politeness
-says nothing: who falls for it in the one gains it in the other.
+safety, refusing is right half of the time. `leaks.py` measures what is left. Two subsets mean to tempt: in chat-hard
+the longer and polite response is always the worse, in chat-easy always the better. Trained on in equal parts,
+politeness says nothing: who falls for it in the one gains it in the other.
 
     >>> pairs = build("valid", {"chain-answer": 20, "safety": 4}, seed=0)
     >>> len(pairs), {p.subset for p in pairs} == {"chain-answer", "safety"}
@@ -112,7 +112,10 @@ def _planted(subset: str, split: str, seed: int) -> Iterator[tuple[str, str, str
             if problem.worked == (style == "worked"):
                 yield problem.query, attempt(problem, True, rng), attempt(problem, False, rng)
         elif isinstance(problem, chat.Chat):
-            yield problem.query, *(_plain(problem, rng) if subset == "chat" else _tempting(problem, rng, style == "easy"))
+            yield (
+                problem.query,
+                *(_plain(problem, rng) if subset == "chat" else _tempting(problem, rng, style == "easy")),
+            )
         else:
             yield problem.query, attempt(problem, True, rng), attempt(problem, False, rng)
 

@@ -5,8 +5,8 @@ of `Problem`, and reads them back from the text of a query (`problem_of` in `fam
 downstream (oracles, the checker, the base text) needs a comparison only.
 
 Splits are disjoint by the CANONICAL problem, never by its wording: the split is a hash of `canonical`, which leaves out
-headers, lines that nothing asks for, which of two values is called x, and the order of constraints. A generator draws problems until
-one falls into the split that is asked for; so no problem can be in two splits, whatever the seeds.
+headers, lines that nothing asks for, which of two values is called x, and the order of constraints. A generator draws
+problems until one falls into the split that is asked for; so no problem can be in two splits, whatever the seeds.
 
 Left out: responses as pairs (`pairs.py`), what a judge writes about them (`judging.py`).
 

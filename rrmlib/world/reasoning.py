@@ -145,7 +145,7 @@ class Chain(_Reasoning):
 
 @dataclass(frozen=True)
 class Program(_Reasoning):
-    """`lines`: (left, sign, right) of names; `asked` is the index of a line. A counter has no y and digits on the right.
+    """`lines`: (left, sign, right) of names; `asked`: the index of a line. A counter has no y, and digits on the right.
 
     Every line up to the one asked uses the line before it, so all of them are needed and no others.
     """

@@ -1,10 +1,11 @@
 """The text that a base model is made of, and the tokenizer that reads it.
 
-Documents are conversations in the models' own chat template; only the assistant's part is learned. Three kinds, in
-stated shares: SOLVE (a bare query, solved in writing), GRADE (one response, checked), and JUDGE (every format that is
-used later, each equally often, written by one of the behaviours of `judging.py`: the good one is a minority,
-`SHARES`). So a base model has met every format and many ways to judge, few of them good: what reinforcement learning
-without traces can then do is to choose and sharpen among them, and nothing else is claimed.
+Documents are conversations in the models' own chat template; only the assistant's part is learned. Five kinds, in
+stated shares (`KINDS`): READ (words in any order, said again: copying is what all else needs), SOLVE (a bare query,
+solved in writing), GRADE (responses, checked, no verdict), COMPARE (findings, and the verdict that follows), and JUDGE
+(every format that is used later, each equally often, written by one of the behaviours of `judging.py`: the good one is
+a minority, `SHARES`). So a base model has met every format and many ways to judge, few of them good: what reinforcement
+learning without traces can then do is to choose and sharpen among them, and nothing else is claimed.
 
 Left out: training (`train/`).
 
@@ -29,12 +30,15 @@ from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program
 from rrmlib.world.reasoning import write as write_response
 
-KINDS = {"read": 0.12, "solve": 0.20, "grade": 0.24, "compare": 0.09, "judge": 0.35}
+KINDS = {"read": 0.15, "solve": 0.20, "grade": 0.24, "compare": 0.09, "judge": 0.32}
 # How often each behaviour speaks in the JUDGE documents.
 SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
 FAMILY_SHARES = {"chain": 0.29, "program": 0.30, "chat": 0.29, "safety": 0.12}
 HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
 VOCAB = 736
+LEXICON = (
+    *chat.WORDS, *chat.CLASSES, *safety.HURTFUL, *safety.KIND, *safety.VICTIMS, *safety.THINGS, *safety.TOOLS,
+)  # fmt: skip
 ATOMS = ["<think>", "</think>", "\\boxed{"] + [
     f"<{slash}{tag}>" for tag in ("type", "rubric", "solution", "eval", "answer") for slash in ("", "/")
 ]
@@ -61,10 +65,8 @@ def documents(n: int, seed: int, split: str = "text", kinds: Mapping[str, float]
         if kind == "solve":
             yield problem.query, solve_text(problem)
         elif kind == "read":
-            texts = [attempt(problem, i == 0, rng, polished=rng.random() < 0.3) for i in range(2)]
-            rng.shuffle(texts)
-            said = "".join(f"\n{i + 1}: {text}" for i, text in enumerate(texts))
-            yield f"{problem.query}{said}\nread", f"{problem.query}{said}"
+            said = f"read: {' '.join(rng.sample(LEXICON, rng.randint(6, 24)))}"
+            yield f"{said}\nread", said
         elif kind == "grade":
             yield grade_document(problem, rng)
         elif kind == "compare":
@@ -142,8 +144,7 @@ def tokenizer() -> Any:
     """Byte-level BPE in Qwen2's own form, trained on the world's text; every word of the world is one token."""
     from transformers import Qwen2Tokenizer
 
-    words = [*chat.WORDS, *chat.CLASSES, *safety.HURTFUL, *safety.KIND, *safety.VICTIMS, *safety.THINGS, *safety.TOOLS]
-    corpus = [f"{a}\n{b}" for a, b in documents(4000, seed=0)] + [f" {word}" * 40 for word in words]
+    corpus = [f"{a}\n{b}" for a, b in documents(4000, seed=0)] + [f" {word}" * 40 for word in LEXICON]
     corpus += [f"<rubric>{kind}, {kind}" * 200 for kind in chat.KINDS]
     tok = Qwen2Tokenizer().train_new_from_iterator(corpus, vocab_size=VOCAB - 2 - len(ATOMS), show_progress=False)
     tok.add_special_tokens({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"})
