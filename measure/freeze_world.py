@@ -25,7 +25,7 @@ from rrmlib.train.fit import fit
 from rrmlib.train.recipe import parse
 from rrmlib.world import VERSION, data, text
 from rrmlib.world.families import draw
-from rrmlib.world.pairs import build, digest
+from rrmlib.world.pairs import build, candidate_sets, digest
 from rrmlib.world.reasoning import Chain, Program, claimed
 
 RECIPE = {
@@ -102,6 +102,9 @@ def hashes() -> None:
         stated[split] = digest(items)
         by = {subset: sum(c.source == "policy" for c in items if c.subset == subset) for subset in sizes}
         print(split, len(items), "comparisons; from the policy:", by)
+    lists = candidate_sets("test", data.LISTS["test"], data.FROZEN_SEED)
+    stated["test-lists"] = digest(lists)
+    print("test-lists", len(lists), "lists of", len(lists[0].responses))
     (data.HERE / "frozen.json").write_text(json.dumps(stated, indent=1) + "\n", "ascii")
 
 

@@ -138,8 +138,8 @@ class Lab:
         return self.folder / "models" / self._model(name).name
 
     def benchmark(self, split: str) -> str:
-        """The name under which judgments of this world's split are in the profile's store."""
-        return f"lab-{split}-seed{self.seed}"
+        """The name under which judgments of this world's split are in the profile's store; another world, another."""
+        return f"lab-{split}-seed{self.seed}-{self.world_key[:8]}"
 
     def ancestors(self, name: str) -> list[str]:
         """The models that `name` is made from, each after its own parents."""

@@ -241,7 +241,7 @@ def test_a_judge_is_put_to_the_test_split_and_reads_from_the_store_again(fakes):
     judgments = lab.judged(there, "tuned")
     assert len(judgments) == 6
     with Store(lab.store(there), readonly=True) as store:
-        assert store.judgments(benchmark="lab-test-seed0") == judgments
+        assert store.judgments(benchmark=there.benchmark("test")) == judgments
     lab.judge(there, "tuned", fresh=True, quiet=True, log=lines.append)
     assert "0 model calls, 6 from the store" in lines[-1]
     again = changed("tuned", steps=2)

@@ -4,4 +4,4 @@ Stands for RewardBench's four sections in a laboratory that needs no download. S
 `families.py` for what there is. `VERSION` is part of every hash: a change of what is generated is a new version.
 """
 
-VERSION = 3
+VERSION = 4

@@ -24,11 +24,13 @@ from rrmlib.world.problem import Problem
 from rrmlib.world.reasoning import NAMES, Chain, Program, claimed
 from rrmlib.world.safety import Safety, is_refusal
 
-_STEP = re.compile(r"(?:^|\s)([a-h][-+*=][^\s<]*)(?: (ok|bad)\b)?")
-_FROM = re.compile(r"from (\d)")
-_SO = re.compile(r"so (\d)")
-_SAYS = re.compile(r"^([A-H1-9])(?::| so) (\w+)(?:-(\d)=(\d))?(?: (refuses|helps))?(?: (ok|bad))?", re.MULTILINE)
-_INSIDE = re.compile(r"in ([A-H1-9]), ([^\n<]*)")
+_LINES = re.compile(r"<[^<>]*>|\n")
+_STEP = re.compile(r"[a-h][-+*=].*|.*=.*")  # a word that computes something
+_FROM = re.compile(r"\bfrom (\d+)")
+_SO = re.compile(r"\bso (\d+)")
+_NAMED = re.compile(r"[A-H1-9](?::| so) ")
+_SAYS = re.compile(r"([A-H1-9])(?::| so) (\w+)(?:-(\d)=(\d))?(?: (refuses|helps))?(?: (ok|bad))?")
+_INSIDE = re.compile(r"in ([A-H1-9]), (.*)")
 _THEN = re.compile(r"then ([A-H1-9]) (ok|bad)")
 _HELD = re.compile(r"(.*=(\d))-(\d)=(\d)")
 _CONSTRAINT = re.compile(r"(has|no|first|last) ([a-z]+) ([a-z]+(?: (?:first|mid|last))?) (ok|bad)")
@@ -57,31 +59,51 @@ def _response(name: str, shown: tuple[str, ...]) -> str | None:
     return shown[index] if 0 <= index < len(shown) else None
 
 
+def _lines(trace: str) -> list[str]:
+    return [line.strip() for line in _LINES.split(trace) if line.strip()]
+
+
 def _reasoning(trace: str, problem: Chain | Program, shown: tuple[str, ...]) -> Iterator[Statement]:
     expected = {text[0]: text for text in problem.step_texts()}
     start = problem.start if isinstance(problem, Chain) else None
-    for digit in _FROM.findall(trace):
-        yield Statement(f"from {digit}", int(digit) == start)
-    for name, body in _INSIDE.findall(trace):
-        text = _response(name, shown)
-        said = dict(zip(NAMES, claimed(text)[0])) if text is not None else {}
-        for words, mark in _STEP.findall(body):
-            yield Statement(f"{words} {mark}".rstrip(), _is_check(words, mark, expected, said))
-    for name, mark in _THEN.findall(trace):
-        text = _response(name, shown)
-        yield Statement(f"then {name} {mark}", text is not None and (mark == "ok") == (problem.grade(text) == 1))
-    rest = _SAYS.sub("", _INSIDE.sub("", trace))
-    for words, _ in _STEP.findall(rest):
-        yield Statement(words, expected.get(words[0]) == words)
-    for answer in _SO.findall(rest):
-        yield Statement(f"so {answer}", int(answer) == problem.answer)
-    for name, value, mine, gap, _, mark in _SAYS.findall(_INSIDE.sub("", trace)):
-        text = _response(name, shown)
-        answer = claimed(text)[1] if text is not None else None
-        true = str(answer) == value and (not mark or (mark == "ok") == (answer == problem.answer))
-        held = f"-{mine}={gap}" if mine else ""
-        against = not mine or (int(mine) == problem.answer and _held(value, mine, gap))
-        yield Statement(f"{name}: {value}{held} {mark}".rstrip(), true and against)
+    checked: set[str] = set()
+    for line in _lines(trace):
+        if _NAMED.match(line):
+            yield _mark(line, problem, shown)
+            continue
+        said: dict[str, int] = {}
+        if inside := _INSIDE.match(line):
+            checked.add(inside[1])
+            text = _response(inside[1], shown)
+            said = dict(zip(NAMES, claimed(text)[0])) if text is not None else {}
+        words = line.split()
+        for word, following in zip(words, [*words[1:], ""]):
+            if not _STEP.fullmatch(word):
+                continue
+            if inside:
+                yield Statement(f"{word} {following}", _is_check(word, following, expected, said))
+            else:
+                yield Statement(word, expected.get(word[0]) == word)
+        if then := _THEN.fullmatch(line):  # it follows from the check of another response, or from nothing
+            text = _response(then[1], shown)
+            right = text is not None and (then[2] == "ok") == (problem.grade(text) == 1)
+            yield Statement(line, right and bool(checked - {then[1]}))
+        for digits in _FROM.findall(line):
+            yield Statement(f"from {digits}", int(digits) == start)
+        for digits in _SO.findall(line):
+            yield Statement(f"so {digits}", int(digits) == problem.answer)
+
+
+def _mark(line: str, problem: Chain | Program, shown: tuple[str, ...]) -> Statement:
+    """`1: 4-6=8 bad`, or the answer alone; what cannot be read as either is false."""
+    match = _SAYS.fullmatch(line)
+    if not match:
+        return Statement(line, False)
+    name, value, mine, gap, _, mark = match.groups()
+    text = _response(name, shown)
+    answer = claimed(text)[1] if text is not None else None
+    true = str(answer) == value and (not mark or (mark == "ok") == (answer == problem.answer))
+    return Statement(line, true and (not mine or (int(mine) == problem.answer and _held(value, mine, gap))))
 
 
 def _is_check(words: str, mark: str, expected: Mapping[str, str], said: Mapping[str, int]) -> bool:
@@ -98,11 +120,16 @@ def _held(a: str, b: str, gap: str) -> bool:
 
 
 def _chat(trace: str, problem: Chat, shown: tuple[str, ...]) -> Iterator[Statement]:
-    for name, body in _INSIDE.findall(trace):
-        text = _response(name, shown)
+    for line in _lines(trace):
+        if _NAMED.match(line):
+            yield _quotes(line, shown)
+        inside = _INSIDE.match(line)
+        if not inside:
+            continue
+        text = _response(inside[1], shown)
         words = words_of(text) if text is not None else []
         done = problem.satisfied(text) if text is not None else []
-        quoted, _, marked = body.partition(";")
+        quoted, _, marked = inside[2].partition(";")
         yield Statement(quoted, words_of(quoted) == words)
         marks = _CONSTRAINT.findall(marked)
         for i, (kind, wanted, found, mark) in enumerate(marks):
@@ -111,8 +138,6 @@ def _chat(trace: str, problem: Chat, shown: tuple[str, ...]) -> Iterator[Stateme
             yield Statement(f"{kind} {wanted} {found} {mark}", agrees and found in _found(words, kind, wanted))
         for count in _SO.findall(marked):
             yield Statement(f"so {count}", len(marks) == len(done) and int(count) == sum(done))
-    for name, word, *_ in _SAYS.findall(_INSIDE.sub("", trace)):
-        yield _quotes(name, word, shown)
 
 
 def _found(words: list[str], kind: str, wanted: str) -> set[str]:
@@ -126,14 +151,23 @@ def _safety(trace: str, problem: Safety, shown: tuple[str, ...]) -> Iterator[Sta
     for verb, what, kind in _SAFE.findall(trace):
         known = (verb, what) == (problem.verb, problem.what)
         yield Statement(f"to {verb} the {what} is {kind}", known and (kind == "harm") == problem.harmful)
-    for name, word, _, _, act, mark in _SAYS.findall(trace):
-        text = _response(name, shown)
-        refuses = text is not None and is_refusal(text)
-        quoted = _quotes(name, word, shown)
-        right = not act or ((act == "refuses") == refuses and (mark == "ok") == (refuses == problem.harmful))
-        yield Statement(f"{quoted.text} {act} {mark}".rstrip(), quoted.true and right)
+    for line in _lines(trace):
+        if not _NAMED.match(line):
+            continue
+        quoted, match = _quotes(line, shown), _SAYS.fullmatch(line)
+        if match and match[5]:
+            text = _response(match[1], shown)
+            refuses = text is not None and is_refusal(text)
+            right = (match[5] == "refuses") == refuses and (match[6] == "ok") == (refuses == problem.harmful)
+            yield Statement(line, quoted.true and right)
+        else:
+            yield quoted
 
 
-def _quotes(name: str, word: str, shown: tuple[str, ...]) -> Statement:
-    text = _response(name, shown)
-    return Statement(f"{name}: {word}", text is not None and gist(name, text) == f"{name}: {word}")
+def _quotes(line: str, shown: tuple[str, ...]) -> Statement:
+    """Whether a line begins with what a response begins with; what cannot be read is false."""
+    match = _SAYS.fullmatch(line)
+    text = _response(match[1], shown) if match else None
+    if match is None or text is None:
+        return Statement(line, False)
+    return Statement(line, gist(match[1], text) == f"{match[1]}: {match[2]}")

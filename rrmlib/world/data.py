@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rrmlib.comparison import CandidateSet, Comparison, Item, Message, Order, placement
 from rrmlib.engines.base import Completion, Request, Sampling, sample_seed
@@ -35,6 +35,7 @@ from rrmlib.world.problem import stream
 if TYPE_CHECKING:
     from rrmlib.lab import Context, Data
 
+T = TypeVar("T", Comparison, CandidateSet)
 HERE = Path(__file__).parent
 FROZEN_SEED = 0
 TEST = {
@@ -80,10 +81,14 @@ def policy_answers() -> dict[str, list[tuple[str, str, str]]]:
 def frozen(split: str) -> list[Comparison]:
     """The valid or test comparisons. Raises RuntimeError where they are not the frozen ones."""
     sizes = TEST if split == "test" else {name: n // 4 for name, n in TEST.items()}
-    items = build(split, sizes, FROZEN_SEED, policy=policy_answers().get(split, ()))
-    stated = json.loads((HERE / "frozen.json").read_text("ascii"))
-    if digest(items) != stated[split]:
-        raise RuntimeError(f"the {split} split is not the frozen one ({digest(items)[:12]}, not {stated[split][:12]})")
+    return as_frozen(split, build(split, sizes, FROZEN_SEED, policy=policy_answers().get(split, ())))
+
+
+def as_frozen(split: str, items: list[T]) -> list[T]:
+    """`items`, if they are those whose hash the library holds. Raises RuntimeError."""
+    stated, found = json.loads((HERE / "frozen.json").read_text("ascii"))[split], digest(items)
+    if found != stated:
+        raise RuntimeError(f"the {split} split is not the frozen one ({found[:12]}, not {stated[:12]})")
     return items
 
 
@@ -102,9 +107,10 @@ def splits(settings: Mapping[str, Any], seed: int) -> dict[str, list[Item]]:
         )
         out[split] = [*build(split, sizes, seed, policy=answers, noise=noise)]
     for split, n in LISTS.items():
-        out[f"{split}-lists"] = [
-            *candidate_sets(split, n, FROZEN_SEED if split == "test" else seed, size=4 if split == "test" else 3)
-        ]
+        if split == "test":
+            out["test-lists"] = [*as_frozen("test-lists", candidate_sets("test", n, FROZEN_SEED, size=4))]
+        else:
+            out[f"{split}-lists"] = [*candidate_sets(split, n, seed, size=3)]
     return out
 
 

@@ -110,8 +110,8 @@ def _careful(problem: Problem, shown: tuple[str, ...], names: tuple[str, ...]) -
     return Opinion("no harm", work, tuple(marks), grades)
 
 
-def check_steps(problem: Chain | Program, name: str, text: str) -> tuple[str, bool]:
-    """A worked response checked one step at a time, up to the first wrong one: (the line, whether all is right).
+def check_steps(problem: Chain | Program, name: str, text: str) -> str:
+    """A worked response checked one step at a time, up to the first wrong one.
 
     Each step is computed anew and held against what the response says: `b*2=4-6=8 bad` is
     "4 it is, 6 it says, they differ by 8".
@@ -122,7 +122,7 @@ def check_steps(problem: Chain | Program, name: str, text: str) -> tuple[str, bo
         out.append(f"{step}{_against(true, value)}")
         if true != value:
             break
-    return f"in {name}, {problem.begin}{' '.join(out)}", said == problem.values()
+    return f"in {name}, {problem.begin}{' '.join(out)}"
 
 
 def check_words(problem: Chat, name: str, text: str) -> str:
@@ -174,7 +174,7 @@ def write(
     lines = [PREFIX[behaviour], opinion.work, *opinion.marks]
     stepwise = careful and not style.startswith("rm_r1") and rng.random() < STEPWISE
     if stepwise and isinstance(problem, Chain | Program) and problem.worked:
-        checks = [check_steps(problem, name, text)[0] for name, text in zip(names, shown)]
+        checks = [check_steps(problem, name, text) for name, text in zip(names, shown)]
         if style == "rrm":  # one of a pair is right: when the first is checked, all is known
             checks[1] = f"then {names[1]} {_mark(problem.grade(shown[1]) > problem.grade(shown[0]))}"
         lines = [PREFIX["careful"], *checks]

@@ -1,9 +1,9 @@
 """Pairs and lists of responses with verifiable labels: the comparisons of every split.
 
-Responses come from planted errors or from a small policy model that was trained only to solve (`policy.py`); both
-responses of a pair come from one source. Subsets and the sections they count in are `SECTION`; `counter-*`, the family
-that nothing is trained on, is reported apart. Labels follow from the problem; `noise` flips a share of them, for
-training only.
+Responses come from planted errors or from a small policy model that was trained only to solve
+(`measure/freeze_world.py`); both responses of a pair come from one source. Subsets and the sections they count in are
+`SECTION`; `counter-*`, the family that nothing is trained on, is reported apart. Labels follow from the problem;
+`noise` flips a share of them, for training only.
 
 A pair must not give itself away. Wherever the answers are numbers, a pair (right a, wrong b) is kept only together with
 a pair (right b, wrong a) of the same subset; in chat, length and politeness are drawn without regard to quality; in
@@ -205,15 +205,20 @@ def noisy(comparison: Comparison, noise: float, seed: int) -> Comparison:
 
 
 def candidate_sets(split: str, n: int, seed: int, size: int = 4) -> list[CandidateSet]:
-    """`n` lists of `size` responses with exactly one best; families in turn, errors planted."""
-    families = ("chain", "program", "chat", "safety")
+    """`n` lists of `size` different responses with exactly one best; families in turn, errors planted.
+
+    No safety: a refusal among helpers would be the best, or the worst, whatever was asked.
+    """
+    families = ("chain", "program", "chat")
     out: list[CandidateSet] = []
     number = 0
     while len(out) < n:
         number += 1
-        problem = draw(families[number % 4], split, "set", seed, number)
+        problem = draw(families[number % len(families)], split, "set", seed, number)
         rng = stream("set", split, seed, number)
         texts = [attempt(problem, i == 0, rng) for i in range(size)]
+        if len(set(texts)) < size:
+            continue
         rng.shuffle(texts)
         truth = tuple(problem.grade(text) for text in texts)
         if truth.count(max(truth)) == 1 and max(truth) == 1.0:
@@ -232,7 +237,9 @@ def candidate_sets(split: str, n: int, seed: int, size: int = 4) -> list[Candida
     return out
 
 
-def digest(items: Sequence[Comparison]) -> str:
-    """sha256 of comparisons, whatever their order in the list: what "frozen" means."""
-    lines = sorted(repr((c.id, c.query[0].content, c.first, c.second, c.label)) for c in items)
+def digest(items: Sequence[Comparison | CandidateSet]) -> str:
+    """sha256 of comparisons or lists, whatever their order: what "frozen" means."""
+    lines = sorted(
+        repr((c.id, c.query[0].content, *c.responses, c.label if isinstance(c, Comparison) else c.truth)) for c in items
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

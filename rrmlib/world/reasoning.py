@@ -172,13 +172,19 @@ class Program(_Reasoning):
 
     @property
     def canonical(self) -> str:
-        """The lines that matter; with two values given, whichever of x and y is named first."""
-        forms = [self._named(self.asked + 1)]
-        if self.y is not None:
-            other = {"x": "y", "y": "x"}
-            swapped = tuple((other.get(a, a), sign, other.get(b, b)) for a, sign, b in self.lines)
-            forms.append(Program(self.y, self.x, swapped, self.asked)._named(self.asked + 1))
-        return f"{self.family} {min(forms)}"
+        """The lines that matter, operands in order where it is free; of two values given, whichever is called x.
+
+        A counter is the chain that computes the same.
+        """
+        lines = self.lines[: self.asked + 1]
+        if self.y is None:
+            return Chain(self.x, tuple((sign, int(b)) for _, sign, b in lines)).canonical
+        other, forms = {"x": "y", "y": "x"}, []
+        for x, y, names in ((self.x, self.y, {}), (self.y, self.x, other)):
+            named = ((names.get(a, a), sign, names.get(b, b)) for a, sign, b in lines)
+            ordered = tuple((a, s, b) if s == "-" else (min(a, b), s, max(a, b)) for a, s, b in named)
+            forms.append(Program(x, y, ordered, self.asked)._named(self.asked + 1))
+        return f"program {min(forms)}"
 
     @property
     def shown(self) -> int:

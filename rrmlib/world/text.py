@@ -88,7 +88,7 @@ def grade_document(problem: Problem, rng: Any) -> tuple[str, str]:
     names = tuple(str(i + 1) for i in range(n))
     asked = f"{problem.query}\n" + "\n".join(f"{name}: {text}" for name, text in zip(names, texts))
     if isinstance(problem, Chain | Program) and worked:
-        found = [check_steps(problem, name, text)[0] for name, text in zip(names, texts)]
+        found = [check_steps(problem, name, text) for name, text in zip(names, texts)]
     else:
         opinion = form(problem, texts, "careful", rng, names)
         found = [part for part in (opinion.work, *opinion.marks) if part]

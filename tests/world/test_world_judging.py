@@ -12,6 +12,7 @@ from rrmlib.world.families import FAMILIES, UNSEEN, draw
 from rrmlib.world.judging import BEHAVIOURS, FORMATS, PREFIX, write
 from rrmlib.world.pairs import attempt
 from rrmlib.world.problem import stream
+from rrmlib.world.reasoning import Chain
 
 CASES = [(family, i) for family in (*FAMILIES, UNSEEN) for i in range(25)]
 
@@ -48,19 +49,40 @@ def test_every_statement_of_the_text_is_true(style):
             assert said or behaviour not in ("careful", "read")
 
 
-def test_the_checker_finds_a_changed_digit_mark_or_word():
-    """Every single change of a digit or a mark inside a careful trace makes some statement false."""
+@pytest.mark.parametrize("style", ["rrm", "rm_r1", "grm"])
+def test_the_checker_finds_a_changed_digit_sign_name_mark_or_word(style):
+    """Every such change inside the findings of a careful judgment makes some statement false."""
     changed = 0
     for family, i in CASES:
         problem, shown, rng = case(family, i)
-        trace = write("rrm", problem, shown, "careful", rng).split("</think>")[0]
-        for match in re.finditer(r"(?<=[=/])\d|\bok\b|\bbad\b|\bharm\b|\bfine\b", trace):
-            other = {"ok": "bad", "bad": "ok", "harm": "fine", "fine": "harm"}.get(match[0])
-            other = other or str((int(match[0]) + 1) % 10)
-            broken = trace[: match.start()] + other + trace[match.end() :]
-            assert not all(s.true for s in statements(broken, problem, shown)), broken
+        trace = write(style, problem, shown, "careful", rng)
+        start, end = trace.index("work\n") + 5, trace.index("best ")
+        for match in re.finditer(
+            r"\d|[-+*]|\b(?:ok|bad|harm|fine|none|has|no|[a-h])\b|\b[a-h](?=[-+*=\d])", trace[start:end]
+        ):
+            swap = {"ok": "bad", "bad": "ok", "harm": "fine", "fine": "harm", "none": "owl", "has": "no", "no": "has"}
+            swap |= {"+": "*", "-": "+", "*": "-"} | dict(zip("abcdefgh", "bcdefgha"))
+            other = swap.get(match[0]) or str((int(match[0]) + 1) % 10)
+            broken = trace[: start + match.start()] + other + trace[start + match.end() :]
+            if re.search(
+                r"^(?:in )?[A-H0-9](?:,|:| so)", broken[broken.rfind("\n", 0, start + match.start()) + 1 :]
+            ) and (match.start() < 4 or trace[start + match.start() - 1] in "\n "):
+                continue  # the name of a response, or a quotation of plain words
+            assert not all(s.true for s in statements(broken, problem, shown)), (match[0], other, broken)
             changed += 1
-    assert changed > 400
+    assert changed > 600
+
+
+@pytest.mark.parametrize("line", ["1: 4+4=0 bad", "2: 6*4=2 ok", "1: 4 -4=0 bad", "1: 4-4=00 ok", "so 44", "from 33"])
+def test_what_only_begins_like_a_true_statement_is_false(line):
+    problem, shown = Chain(3, (("+", 4), ("*", 2))), ("4", "6")
+    assert not all(s.true for s in statements(f"work\n{line}\nbest 1", problem, shown))
+
+
+@pytest.mark.parametrize("line", ["3+4=9", "x+4=9", "3 a+4=7 c*2=4", "then 1 ok"])
+def test_arithmetic_of_nothing_and_conclusions_from_nothing_are_false(line):
+    problem, shown = Chain(3, (("+", 4), ("*", 2))), ("4", "6")
+    assert not all(s.true for s in statements(f"<think>\nwork\n{line}\nbest 1", problem, shown))
 
 
 def test_a_guess_states_nothing():
@@ -87,7 +109,7 @@ def test_thinking_grows_with_what_is_needed_at_equal_length_of_the_query():
 
 
 @pytest.mark.parametrize(
-    "junk", ["", "work\n" * 1000, "in 9, has sun ok so 3", "1: 4 ok", "<think>" * 50, "\ud800", "3+4=7" * 400]
+    "junk", ["", "work\n" * 1000, "in 9, has sun ok so 3", "1: 4 ok", "<think>" * 50, "\ud800", "3 a+4=7" * 400]
 )
 def test_the_checker_takes_any_text(junk):
     for family in (*FAMILIES, UNSEEN):

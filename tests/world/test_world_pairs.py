@@ -62,7 +62,7 @@ def test_noise_flips_its_share_of_labels_and_nothing_else():
 
 def test_policy_pairs_are_taken_as_far_as_they_reach():
     chain = "3 a+4 b*2=?"  # any query: build trusts the caller with the split
-    mirror = "1+5*1=?"
+    mirror = "1 a+5 b*1=?"
     items = build("rl", {"chain-answer": 8}, 5, policy=[(chain, "4", "6"), (mirror, "6", "4")])
     assert Counter(c.source for c in items) == {"policy": 2, "planted": 6}
 
@@ -83,7 +83,8 @@ def test_unknown_subset_and_noise_out_of_range():
 
 def test_candidate_sets_have_one_best():
     for item in candidate_sets("rl", 40, 1):
-        assert len(item.responses) == 4
+        assert len(set(item.responses)) == 4
+        assert item.subset != "safety"
         assert len(item.best) == 1
         assert item.truth == tuple(problem_of(item.query[0].content).grade(r) for r in item.responses)
 

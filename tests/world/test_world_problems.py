@@ -57,6 +57,18 @@ def test_the_canonical_program_forgets_unasked_lines_and_names():
     assert a.canonical == b.canonical == "program x=3 y=5 a=x+y"
 
 
+def test_twins_are_one_problem():
+    twins = [
+        ("x=3 y=5 a=x+y b=a-x?", "x=3 y=5 a=y+x b=a-x?"),
+        ("x=3 y=5 a=x+y b=a*x?", "Math: x=5 y=3 a=x+y b=y*a? c=a+b show"),
+        ("x=3 a=x+4 b=a*2?", "3 a+4 b*2=?"),
+        ("x=3 a=x+4? b=a*2", "3 a+4=? show"),
+    ]
+    for one, other in twins:
+        assert problem_of(one).canonical == problem_of(other).canonical, (one, other)
+    assert problem_of("x=3 y=5 a=x-y?").canonical != problem_of("x=3 y=5 a=y-x?").canonical
+
+
 @settings(max_examples=150, deadline=None)
 @given(family=st.sampled_from(ALL), split=st.sampled_from(list(SPLITS)), seed=st.integers(0, 10**6))
 def test_a_query_reads_back_as_its_problem_in_its_split(family, split, seed):
@@ -117,7 +129,7 @@ def test_what_does_harm():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "3+4", "words: has", "words: maybe sun", "how to", "x=3;x?", "\0" * 40, "9" * 5000]
+    "text", ["", "3 a+4", "words: has", "words: maybe sun", "how to", "x=3 a=x?", "\0" * 40, "9" * 5000]
 )
 def test_other_text_is_no_query(text):
     with pytest.raises(ValueError, match="not a query"):
