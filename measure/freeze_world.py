@@ -31,7 +31,7 @@ from rrmlib.world.reasoning import Chain, Program, claimed
 RECIPE = {
     "recipe": "pretrain",
     "size": "xs",
-    "steps": 2000,
+    "steps": 1400,
     "batch": 16,
     "learning_rate": 3e-3,
     "warmup_steps": 50,

@@ -124,8 +124,8 @@ def response_of(problem: Chain | Program, solution: str) -> str | None:
 
 
 def judge_document(problem: Problem, style: str, behaviour: str, rng: Any, hints: bool = True) -> tuple[str, str]:
-    """(prompt, completion) of one judgment: one good and one bad response in either order, sometimes two bad ones."""
-    n = 3 if style.startswith("grm") and rng.random() < 0.25 else 2
+    """(prompt, completion) of one judgment: a good and a bad response in any order; where scored, also up to four."""
+    n = rng.choice((3, 4)) if style.startswith("grm") and rng.random() < 0.3 else 2
     texts = [attempt(problem, i == 0, rng, polished=rng.random() < 0.3) for i in range(n)]
     rng.shuffle(texts)
     item = CandidateSet(id="d", query=ask(problem.query), responses=tuple(texts))

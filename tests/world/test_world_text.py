@@ -125,7 +125,7 @@ def test_a_comparison_holds_the_findings_and_asks_for_the_verdict_alone(docs):
     found = [doc for doc in docs if kind(*doc) == "compare"]
     for asked, said in found:
         assert behaviour(asked) in ("careful", "hint")
-        assert re.fullmatch(r"best [1-3AB].*(\\boxed\{[^{}]*\}|<answer>\[\[[AB]\]\]</answer>)", said, re.DOTALL)
+        assert re.fullmatch(r"best [1-4AB].*(\\boxed\{[^{}]*\}|<answer>\[\[[AB]\]\]</answer>)", said, re.DOTALL)
 
 
 def test_solutions_are_right_and_of_their_own_split():
