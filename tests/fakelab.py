@@ -128,6 +128,9 @@ class FakeLab:
         for name in PREFIX:
             judges.append({"name": f"base-s.{name}", "model": "lab:base-s", "format": "rrm_compact", "seed": 1})
         judges.append({"name": "base-s.rm_r1", "model": "lab:base-s", "format": "rm_r1_compact"})
+        for name in ("base-s", "rft-s", "grm-s"):
+            listed = {"name": f"{name}.lists", "model": f"lab:{name}", "format": "grm_compact", "split": "test-lists"}
+            judges.append(listed)
         stated = {"models": MODELS, "judges": judges}
         (folder / "params" / profile / "lab.yaml").write_text(yaml.safe_dump(stated, sort_keys=False))
         monkeypatch.chdir(folder)

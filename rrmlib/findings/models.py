@@ -119,11 +119,13 @@ def _cost(lab: Lab, name: str) -> dict[str, Any]:
 
 
 def start_of(lab: Lab, name: str) -> str:
-    """The judge that asks the parent of this judge's model in the same way; empty where lab.yaml has none."""
-    model, mine = lab.models.get(lab.judge_model(name)), lab.judges[name].spec
+    """The judge that asks the parent of this judge's model the same in the same way; empty where lab.yaml has none."""
+    model, mine = lab.models.get(lab.judge_model(name)), lab.judges[name]
     for other, entry in lab.judges.items():
         same = ("format", "temperature", "template_args")
-        alike = all(getattr(entry.spec, what) == getattr(mine, what) for what in same)
+        alike = (
+            all(getattr(entry.spec, what) == getattr(mine.spec, what) for what in same) and entry.split == mine.split
+        )
         if model and model.parent and alike and not _forced(entry.spec) and lab.judge_model(other) == model.parent:
             return other
     return ""

@@ -102,7 +102,7 @@ def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[
                     "hi": estimate.hi,
                     "n": len(tests),
                     "tempts": section in TEMPTING,
-                    "leaks": section not in TEMPTING and abs(estimate.value - 0.5) > TOLERANCE,
+                    "leaks": section not in TEMPTING and round(abs(estimate.value - 0.5), 9) > TOLERANCE,
                 }
             )
     return rows

@@ -128,7 +128,7 @@ def test_a_list_format_gives_the_truth_in_the_order_shown_and_lists_too(world, f
     prompt = load_prompt("grm_compact")
     made = data.rl(context(world, folder, "grm_compact"))
     known = {item.id: item for item in (*world["rl"], *world["rl-lists"])}
-    assert Counter(len(row["truth"]) for row in made.rows) == {2: 2 * 28, 3: 2 * 4}
+    assert Counter(len(row["truth"]) for row in made.rows) == {2: 2 * 32, 3: 2 * 4}
     for row in made.rows:
         assert set(row) == {"prompt", "truth", "group", "id"}
         item, best = known[row["id"]], row["truth"].index(max(row["truth"]))
@@ -151,7 +151,7 @@ def test_thinking_can_be_closed_in_the_prompt(world, folder):
 
 def test_pairs_are_whole_conversations_the_better_one_chosen(world, folder):
     made = data.pairs(context(world, folder, ""))
-    assert len(made.rows) == len(made.valid) == 28
+    assert len(made.rows) == len(made.valid) == 32
     seen = [c for c in world["rl"] if not c.subset.startswith("counter")]
     for row, c in zip(made.rows, seen):
         good, bad = (c.first, c.second) if c.label == "first" else (c.second, c.first)

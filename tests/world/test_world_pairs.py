@@ -8,7 +8,7 @@ import pytest
 
 from rrmlib.world import data
 from rrmlib.world.families import problem_of
-from rrmlib.world.leaks import TOLERANCE, fit_probe, leaks, probe_reading, words
+from rrmlib.world.leaks import fit_probe, leaks, probe_reading, words
 from rrmlib.world.pairs import SECTION, build, candidate_sets, digest, shown_steps
 from rrmlib.world.problem import split_of
 from rrmlib.world.reasoning import claimed
@@ -98,7 +98,7 @@ def test_nothing_leaks_where_nothing_should_tempt():
         if row["tempts"]:
             assert row["accuracy"] == (row["section"] == "chat-easy" if row["probe"] == "length" else 1.0)
         else:
-            assert abs(row["accuracy"] - 0.5) <= TOLERANCE, row
+            assert not row["leaks"], row
 
 
 def test_a_planted_leak_is_found():
