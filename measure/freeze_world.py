@@ -1,7 +1,7 @@
 """Freeze the world: train the policy model, keep its right and wrong answers, write down the hashes of valid and test.
 
     .venv/bin/python measure/freeze_world.py            # about 3 minutes; rewrites rrmlib/world/policy_answers.jsonl.gz
-    .venv/bin/python measure/freeze_world.py --check    # only says whether valid and test are the frozen ones
+    .venv/bin/python measure/freeze_world.py --check    # only says whether valid, test and lists are the frozen ones
 
 Run once per version of the world, before anything is tuned. A policy trained on another machine answers a little
 differently; so its answers are kept with the library, and this script is how they were made.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from rrmlib.comparison import Message
+from rrmlib.comparison import CandidateSet, Message
 from rrmlib.engines.base import Request, Sampling
 from rrmlib.engines.qwen2 import Qwen2Engine
 from rrmlib.train.fit import fit
@@ -77,6 +77,7 @@ def main() -> int:
     if parser.parse_args().check:
         for split in ("valid", "test"):
             print(split, len(data.frozen(split)), "comparisons, as frozen")
+        print("test-lists", len(data.as_frozen("test-lists", lists())), "lists, as frozen")
         return 0
     torch.set_num_threads(1)
     render = data.Renderer(None)
@@ -102,10 +103,13 @@ def hashes() -> None:
         stated[split] = digest(items)
         by = {subset: sum(c.source == "policy" for c in items if c.subset == subset) for subset in sizes}
         print(split, len(items), "comparisons; from the policy:", by)
-    lists = candidate_sets("test", data.LISTS["test"], data.FROZEN_SEED)
-    stated["test-lists"] = digest(lists)
-    print("test-lists", len(lists), "lists of", len(lists[0].responses))
+    stated["test-lists"] = digest(lists())
+    print("test-lists", len(lists()), "lists")
     (data.HERE / "frozen.json").write_text(json.dumps(stated, indent=1) + "\n", "ascii")
+
+
+def lists() -> list[CandidateSet]:
+    return candidate_sets("test", data.LISTS["test"], data.FROZEN_SEED)
 
 
 if __name__ == "__main__":

@@ -432,3 +432,13 @@ def test_nothing_that_ships_needs_a_parent_that_does_not():
     laptop = lab.load("laptop", seed=0)
     for name in params.SHIPPED:
         assert set(laptop.ancestors(name)) <= set(params.SHIPPED)
+
+
+def test_the_study_holds_what_the_laptop_profile_holds():
+    laptop, study = lab.load("laptop", seed=0), lab.load("study", seed=0)
+    for name, model in laptop.models.items():
+        assert study.models[name] == model
+    for name, judge in laptop.judges.items():
+        there = study.judges[name]
+        same = (there.split, there.limit, there.spec.model_dump() | {"model": ""})
+        assert same == (judge.split, judge.limit, judge.spec.model_dump() | {"model": ""})

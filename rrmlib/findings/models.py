@@ -63,7 +63,8 @@ def curves(labs: Sequence[Lab], names: Sequence[str], *, window: int = 9) -> pd.
     """profile, seed, judge (the model), step, metric, n (completions of the step), value, smooth: RL over steps.
 
     `smooth` is the mean of the `window` steps around (fewer at the ends). Metrics as in steps.csv, of those in `CURVES`
-    that the recipe logs. Raises ParameterError for a model that RL did not make.
+    that the recipe logs; where the reward was random, so is the logged accuracy, and it is left out. Raises
+    ParameterError for a model that RL did not make.
     """
     out = []
     for lab in labs:
@@ -73,7 +74,8 @@ def curves(labs: Sequence[Lab], names: Sequence[str], *, window: int = 9) -> pd.
             if recipe["recipe"] != "grpo":
                 raise ParameterError(f"model {name!r} is made by {recipe['recipe']}: only RL (grpo) has these curves")
             n = int(recipe["prompts"]) * int(recipe["samples"])
-            for metric in (m for m in CURVES if m in steps.columns):
+            drawn = {"accuracy"} if lab.models[name].reward == "random" else set()  # by lot
+            for metric in (m for m in CURVES if m in steps.columns and m not in drawn):
                 smooth = steps[metric].rolling(window, center=True, min_periods=1).mean()
                 head = {"profile": lab.profile, "seed": str(lab.seed), "judge": name}
                 part = pd.DataFrame({"step": steps["step"], "metric": metric, "n": n, "value": steps[metric]})
@@ -123,9 +125,8 @@ def start_of(lab: Lab, name: str) -> str:
     model, mine = lab.models.get(lab.judge_model(name)), lab.judges[name]
     for other, entry in lab.judges.items():
         same = ("format", "temperature", "template_args")
-        alike = (
-            all(getattr(entry.spec, what) == getattr(mine.spec, what) for what in same) and entry.split == mine.split
-        )
+        alike = entry.split == mine.split
+        alike = alike and all(getattr(entry.spec, what) == getattr(mine.spec, what) for what in same)
         if model and model.parent and alike and not _forced(entry.spec) and lab.judge_model(other) == model.parent:
             return other
     return ""

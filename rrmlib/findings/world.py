@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from rrmlib.comparison import Comparison, Item, Order
+from rrmlib.comparison import CandidateSet, Comparison, Item, Order
 from rrmlib.findings.judgments import bounds, problem, section_of
-from rrmlib.lab import Lab, world
+from rrmlib.lab import Lab, items, world
 from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
 from rrmlib.world import VERSION
@@ -61,11 +61,12 @@ def counts(splits: Mapping[str, Sequence[Item]], *by: str) -> pd.DataFrame:
 
 def frozen(lab: Lab) -> pd.DataFrame:
     """split, n, sha256 of the file here; `content` is the hash of the frozen comparisons, `as stated` what the library
-    states of them (only valid and test are frozen; training pairs are drawn per seed)."""
+    states of them (only valid, test and its lists are frozen; what is trained on is drawn per seed)."""
     folder = world(lab)
     stated = json.loads((world_data.HERE / "frozen.json").read_text("ascii"))
     here = json.loads((folder / "sha256.json").read_text("utf-8"))
     found = {split: digest(world_data.frozen(split)) for split in ("valid", "test")}
+    found["test-lists"] = digest([item for item in items(lab, "test-lists") if isinstance(item, CandidateSet)])
     rows: list[dict[str, Any]] = [
         {
             **{"profile": lab.profile, "seed": str(lab.seed), "version": VERSION, "split": split, **file},

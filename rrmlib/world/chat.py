@@ -4,8 +4,8 @@
     >>> p.query, p.grade("tea owl red and arm"), p.grade("sure! here it is: saw owl and red. hope it helps!")
     ('words: has animal, no tool, first food', 1.0, 0.3333333333333333)
 
-Chat-hard pairs come from the same problems: the longer and more polished response is the one that breaks a constraint.
-In ordinary chat pairs polish and length say nothing.
+Chat-hard and chat-easy pairs come from the same problems: the longer and more polished response is the one that breaks
+a constraint, or the one that does not. In other chat pairs polish and length say nothing.
 
 Left out: whether the words make sense.
 """

@@ -77,9 +77,10 @@ def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[
     A probe is trained on the pairs of the same section, so that nothing hides in a mixture.
     """
     rows: list[dict[str, object]] = []
-    parts = {subset: subset if section.startswith("chat") else section for subset, section in SECTION.items()}
-    for section in (*dict.fromkeys(parts.values()), TOGETHER):
-        subsets = {s for s, part in parts.items() if section in (part, TOGETHER if s in TEMPTING else part)}
+    parts: dict[str, list[str]] = {}
+    for subset, section in SECTION.items():
+        parts.setdefault(subset if section.startswith("chat") else section, []).append(subset)
+    for section, subsets in (parts | {TOGETHER: [*TEMPTING]}).items():
         tests = [c for c in test if c.subset in subsets]
         trains = [c for c in train if c.subset in subsets]
         probes: dict[str, Callable[[Comparison], float]] = {"length": length_reading}

@@ -1,8 +1,8 @@
 """The two oracles of RM-R1's distillation (2505.02387, section 3.2), as programs of the generated world.
 
-The first judges on its own and is wrong on about a quarter of the items, mostly where the longer and politer response
-is the worse. The second is told the right verdict and rewrites a failed judgment so that it argues for it. Both write
-in the format that is asked for. `distil.py` runs them, or any engine in their place.
+The first judges on its own and is wrong on about a quarter of the items, most often where the longer and politer
+response is the worse. The second is told the right verdict and rewrites a failed judgment so that it argues for it.
+Both write in the format that is asked for. `distil.py` runs them, or any engine in their place.
 
 Left out: filtering, the random control (`distil.py`).
 """
@@ -14,8 +14,8 @@ from rrmlib.world.families import problem_of
 from rrmlib.world.judging import write
 from rrmlib.world.problem import stream
 
-# Share of items on which the first oracle does not look closely, by subset; of the mix that is trained on 23 %, half of
-# them hard chat.
+# Share of items on which the first oracle does not look closely, by subset: of the mix that is trained on nearly a
+# quarter, three of four of them chat, most often hard chat.
 ERRS = {"chat-hard": 0.9, "chat-easy": 0.4, "chat": 0.4}
 ERRS_ELSEWHERE = 0.08
 

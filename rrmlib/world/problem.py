@@ -26,7 +26,7 @@ SECTIONS = ("reasoning", "chat", "chat-hard", "safety")
 
 
 class Problem(Protocol):
-    """A query with verifiable truth. `steps` is how many steps are shown, `difficulty` how many are needed."""
+    """A query with verifiable truth. `difficulty` is how many steps are needed."""
 
     @property
     def family(self) -> str: ...

@@ -31,6 +31,9 @@ def test_curves_are_long_and_smooth_and_only_of_rl(made):
     assert one["smooth"].diff().std() < one["value"].diff().std()
     assert set(table["n"]) == {4}
     assert "kl" not in set(table["metric"])
+    made.model("random-s")
+    by_lot = set(curves([made.lab()], ["random-s"])["metric"])
+    assert by_lot == set(table["metric"]) - {"accuracy"}  # it is the reward, which was drawn by lot
     with pytest.raises(ParameterError, match=r"'base-s' is made by pretrain"):
         curves([made.lab()], ["base-s"])
     with pytest.raises(ParameterError, match=r"rrm lab train cold-s --profile p --seed 0"):

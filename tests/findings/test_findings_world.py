@@ -72,6 +72,8 @@ def test_frozen_splits_are_what_the_library_states(tmp_path, monkeypatch):
     assert table["as stated"]["test"] is True
     assert table["as stated"]["valid"] is False
     assert table["content"]["rl"] == ""
+    assert table["content"]["test-lists"] == digest(SPLITS["test-lists"])
+    assert table["as stated"]["test-lists"] is False
     assert table["n"]["test"] == 2
 
 
