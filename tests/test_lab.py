@@ -419,6 +419,17 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     assert [len(list(models.glob(f"{name}/.key-*"))) for name in "ab"] == [1, 1]
 
 
+def test_judgments_of_another_world_stay_apart(fakes):
+    before = lab.load("p")
+    lab.judge(before, "tuned", quiet=True, log=lambda _: None)
+    write(STATED | {"world": {"n": 2}})
+    after = lab.load("p")
+    lab.judge(after, "tuned", quiet=True, log=lambda _: None)
+    there = {item.id for item in lab.items(after, "test")}
+    assert {j.item for j in lab.judged(after, "tuned")} == there  # and none of the third, which is gone
+    assert len(there) == 2
+
+
 @pytest.mark.parametrize("name", params.SHIPPED)
 def test_what_ships_is_what_the_laptop_profile_would_train(name):
     """It fails when a recipe, the text or the trainer changed: train and `rrm lab ship NAME`."""
