@@ -1,8 +1,8 @@
 """The laptop lab: which models there are, what each is made from, and that each is made once.
 
 `params/<profile>/lab.yaml` names the world, the models and the judges. A model is a recipe of `rrmlib.train`, with what
-is ours: `from` (the model it starts from), `of` (one more model that its data are made with), `data` (a name in `DATA`,
-or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`) and `note` (for its card).
+is ours: `from` (the model it starts from), `of` (one or more models that its data are made with), `data` (a name in
+`DATA`, or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`) and `note` (for its card).
 
     world: {noise: 0.0}                                   # goes to the functions of rrmlib.world
     models:
@@ -93,7 +93,7 @@ class Model:
     name: str
     recipe: Mapping[str, Any]
     parent: str = ""
-    of: str = ""
+    of: tuple[str, ...] = ()
     data: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     format: str = ""
@@ -103,7 +103,7 @@ class Model:
     @property
     def parents(self) -> tuple[str, ...]:
         """The models of the same file that must be there first."""
-        return tuple(name for name in (self.parent, self.of) if name and ":" not in name)
+        return tuple(name for name in (self.parent, *self.of) if name and ":" not in name)
 
     @property
     def first(self) -> bool:
@@ -162,8 +162,8 @@ class Lab:
         if name not in self._keys:
             model = self._model(name)
             recipe = dict(model.recipe) | {"data": model.data, "options": model.options, "reward": model.reward}
-            stated = {"from": model.parent, "of": model.of}.items()
-            parents = {role: (_outside_id if ":" in who else self.key)(who) for role, who in stated if who}
+            stated = {"from": model.parent} | {f"of {i}": who for i, who in enumerate(model.of)}
+            parents = {role: (_outside_id if ":" in who else self.key)(who) for role, who in stated.items() if who}
             trainer, reward = _load(TRAINERS)[recipe["recipe"]], REWARDS[model.reward] if model.reward else ""
             code = _code(FIT, trainer, DATA[model.data], WORLD, reward, TOKENIZER)
             data = {"world": {} if model.first else self.world, "seed": self.seed, "code": code}
@@ -222,7 +222,7 @@ class Context:
     world: Mapping[str, Any]
     splits: Callable[[], Mapping[str, Sequence[Item]]]
     parent: Path | None
-    of: Path | None
+    of: Sequence[Path]
     prompt: Prompt | None
     log: Callable[[str], Any]
 
@@ -289,7 +289,9 @@ def _read_model(name: str, values: dict[str, Any], where: str) -> Model:
     if isinstance(ours.get("data"), dict):
         options = dict(ours["data"])
         ours["data"] = options.pop("name", None)
-    for key, value in ours.items():
+    of = ours.pop("of", [])
+    of = of if isinstance(of, list) else [of]
+    for key, value in (*ours.items(), *(("of", each) for each in of)):
         if not isinstance(value, str):
             raise ParameterError(f"{where}: {key}: expected text, found {value!r:.60}")
     for key, names in (("data", DATA), ("reward", REWARDS)):
@@ -305,7 +307,7 @@ def _read_model(name: str, values: dict[str, Any], where: str) -> Model:
     for key, wanted in wants.items():
         if (key in ours) != wanted:
             raise ParameterError(f"{where}: recipe {values['recipe']} {'needs' if wanted else 'takes no'} {key!r}")
-    return Model(name, values, parent=ours.pop("from", ""), options=options, **ours)
+    return Model(name, values, parent=ours.pop("from", ""), of=tuple(of), options=options, **ours)
 
 
 def _read_judge(values: Any, where: str, profile: str, seed: int) -> Judged:
@@ -479,7 +481,7 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             world={} if model.first else lab.world,
             splits=lambda: {} if model.first else splits(lab),
             parent=parent,
-            of=lab.path(model.of) if model.of else None,
+            of=[lab.path(each) for each in model.of],
             prompt=load_prompt(model.format) if model.format else None,
             log=log,
         )

@@ -54,7 +54,8 @@ class Parser:
 def parse(parser: str, text: object, finish: str, *, opens_think: bool = False, n: int = 2) -> Reading:
     """What `text` says, read by `parser` ("rrm", or "rrm.v1" for a version), in the order shown.
 
-    `finish` is "stop", "length", "error", "too_long" or anything a source recorded ("" where it says nothing).
+    `finish` is "stop", "length", "budget" (the thinking was closed for the judge, see `budget.py`), "error", "too_long"
+    or anything a source recorded ("" where it says nothing).
     `opens_think`: the prompt already opened the thinking, so text without `</think>` is all thinking. `n` is the
     number of responses shown (list formats need one score per response). Never raises on any text, not even on
     something that is not text (JSON booleans, null). Raises ValueError for an unknown parser.
@@ -70,7 +71,7 @@ def parse(parser: str, text: object, finish: str, *, opens_think: bool = False, 
         return Reading(State.UNPARSED, note=f"{type(text).__name__} instead of text")
     if problem := api_error(text):
         return Reading(State.ERROR, note=problem)
-    cut = finish == "length"
+    cut = finish in ("length", "budget")
     answer, thinking = after_thinking(text, opens_think or rule.needs_close)
     value = rule.read(answer, n, cut)
     if not isinstance(value, str):

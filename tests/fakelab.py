@@ -52,7 +52,14 @@ MODELS: dict[str, dict[str, Any]] = {
     "rm-r1-s": {**RL, "from": "distilled-s", "format": "rm_r1_compact"},
     "rft-s": {"recipe": "sft", "from": "base-s", "format": "grm_compact", "data": "rft", **OPTIM},
     "grm-s": {**RL, "from": "rft-s", "format": "grm_compact", "reward": "scores"},
-    "meta-s": {"recipe": "meta", "from": "base-s", "of": "rft-s", "format": "grm_compact", "data": "meta", **OPTIM},
+    "meta-s": {
+        "recipe": "meta",
+        "from": "base-s",
+        "of": ["rft-s", "grm-s"],
+        "format": "grm_compact",
+        "data": "meta",
+        **OPTIM,
+    },
 }
 LEARNS = {"rrm-s": "careful", "cold-s": "careful", "rm-r1-s": "careful", "grm-s": "careful"}
 BASE = {"careful": 0.15, "read": 0.25, "guess": 0.25, "first": 0.1, "longer": 0.15, "polite": 0.1}

@@ -116,7 +116,7 @@ def test_what_a_data_function_is_told(fakes):
     there = lab.load("p")
     lab.train(there, "meta")
     told = fakes.context
-    assert told.of == there.path("tuned")
+    assert told.of == [there.path("tuned")]
     assert told.options == {"share": 0.5}
     assert told.world == {"n": 3}
     assert [item.id for item in told.items["test"]] == ["q0", "q1", "q2"]

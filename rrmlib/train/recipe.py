@@ -69,7 +69,8 @@ class Batched(Common):
 
 
 class Sft(Batched):
-    """Next-token loss on the completion only, mean over all completion tokens of a step."""
+    """Next-token loss on the completion only. Every completion token weighs the same: a step's sum is divided by the
+    tokens of an average step (`sft.py`)."""
 
     recipe: Literal["sft"] = "sft"
 

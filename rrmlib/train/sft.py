@@ -24,14 +24,22 @@ from rrmlib.train.trainer import Logged, arguments, batches
 
 
 class Trainer(Logged, SFTTrainer):
+    usual: float = 0.0  # labelled tokens of an average step, set by `build`
+
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """TRL's own loss, -sum of log-probabilities of labelled tokens / their number in the whole step.
+        """-sum of log-probabilities of labelled tokens / their number in an average step.
+
+        Divided by the number in this very step (TRL's way), a token would weigh the more the shorter its batch, and
+        batches are cut from rows sorted by length: a model would learn short judgments more often than they occur.
+        Averaged over an epoch it is the mean over tokens. Validation losses are divided by their own tokens.
 
         On the CPU TRL scores the prompt's tokens too and takes the logits in chunks, twice: there we compute the same
         number ourselves (the tests compare).
         """
+        if model.training and num_items_in_batch is not None:
+            num_items_in_batch = torch.full_like(torch.as_tensor(num_items_in_batch), self.usual, dtype=torch.float32)
         if self.accelerator.device.type != "cpu" or return_outputs or hasattr(model, "peft_config"):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"][:, 1:]
@@ -88,4 +96,6 @@ def build(
         peft_config=peft,
     )
     trainer.draw([len(r["input_ids"]) for r in train], recipe, seed)
+    labelled = sum(sum(label != IGNORED for label in row["labels"]) for row in train)
+    trainer.usual = labelled / len(train) * recipe.batch * recipe.accumulate * trainer.accelerator.num_processes
     return trainer

@@ -62,7 +62,7 @@ MIX = {
     "safety": 0.12,
 }
 SIZES = {"rl": 3000, "sft": 1500, "meta": 800}  # comparisons to train on, unless lab.yaml says otherwise
-LISTS = {"rl": 600, "sft": 300, "test": 240}  # lists of three (to train) or four responses
+LISTS = {"rl": 600, "sft": 300, "test": 240}  # lists of three and four responses (test: of four)
 
 
 @lru_cache(maxsize=1)
@@ -108,9 +108,9 @@ def splits(settings: Mapping[str, Any], seed: int) -> dict[str, list[Item]]:
         out[split] = [*build(split, sizes, seed, policy=answers, noise=noise)]
     for split, n in LISTS.items():
         if split == "test":
-            out["test-lists"] = [*as_frozen("test-lists", candidate_sets("test", n, FROZEN_SEED, size=4))]
+            out["test-lists"] = [*as_frozen("test-lists", candidate_sets("test", n, FROZEN_SEED))]
         else:
-            out[f"{split}-lists"] = [*candidate_sets(split, n, seed, size=3)]
+            out[f"{split}-lists"] = [*candidate_sets(split, n, seed, sizes=(3, 4))]
     return out
 
 
@@ -385,22 +385,26 @@ def own_right(c: Context) -> Data:
 
 
 def meta(c: Context) -> Data:
-    """Judgments of model `of` on split meta, labelled right or wrong (2504.02495, section 3.3 and eq. 10).
+    """Judgments of the models `of` on split meta, labelled right or wrong (2504.02495, section 3.3 and eq. 10; there,
+    too, those of the fine-tuned judge and of the one after RL).
 
-    The text is the judge's whole conversation: prompt, then the judgment as the assistant's turn.
+    The text is the judge's whole conversation: prompt, then the judgment as the assistant's turn. One item in ten is
+    held out, for all judges alike.
     """
     assert c.prompt is not None
-    assert c.of is not None
-    render, k = Renderer(c.of), int(c.options.get("samples", 6))
-    items = pairs_of(c, "meta")
-    tasks = [(item, order, "") for item in items for order in (placement(item, c.seed),)]
+    if not c.of:
+        raise ValueError("meta: whose judgments? Name one or more models under `of`")
+    k, items = int(c.options.get("samples", 6)), pairs_of(c, "meta")
+    tasks = [(item, placement(item, c.seed), "") for item in items]
     rows: list[list[dict[str, Any]]] = [[] for _ in items]
-    for number, _, request, done in sampled(c.of, c.prompt, tasks, samples=k, seed=c.seed):
-        item, order, _ = tasks[number]
-        right = is_right(c.prompt, done.text, item, order, done.finish)
-        rows[number].append(
-            {"text": render.conversation(request.messages, done.text), "label": int(right), "item": item.id}
-        )
+    for judge in c.of:
+        render = Renderer(judge)
+        for number, _, request, done in sampled(judge, c.prompt, tasks, samples=k, seed=c.seed):
+            item, order, _ = tasks[number]
+            right = is_right(c.prompt, done.text, item, order, done.finish)
+            rows[number].append(
+                {"text": render.conversation(request.messages, done.text), "label": int(right), "item": item.id}
+            )
     cut = len(rows) * 9 // 10
     train, valid = ([row for each in part for row in each] for part in (rows[:cut], rows[cut:]))
     share = sum(row["label"] for row in train) / max(1, len(train))

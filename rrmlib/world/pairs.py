@@ -204,8 +204,8 @@ def noisy(comparison: Comparison, noise: float, seed: int) -> Comparison:
     return replace(comparison, label="second" if comparison.label == "first" else "first")
 
 
-def candidate_sets(split: str, n: int, seed: int, size: int = 4) -> list[CandidateSet]:
-    """`n` lists of `size` different responses with exactly one best; families in turn, errors planted.
+def candidate_sets(split: str, n: int, seed: int, sizes: Sequence[int] = (4,)) -> list[CandidateSet]:
+    """`n` lists of different responses with exactly one best, `sizes` in turn; families in turn, errors planted.
 
     No safety: a refusal among helpers would be the best, or the worst, whatever was asked.
     """
@@ -216,6 +216,7 @@ def candidate_sets(split: str, n: int, seed: int, size: int = 4) -> list[Candida
         number += 1
         problem = draw(families[number % len(families)], split, "set", seed, number)
         rng = stream("set", split, seed, number)
+        size = sizes[number % len(sizes)]
         texts = [attempt(problem, i == 0, rng) for i in range(size)]
         if len(set(texts)) < size:
             continue

@@ -83,7 +83,7 @@ def grade_document(problem: Problem, rng: Any) -> tuple[str, str]:
     """(responses, what is found in each): two to five of them, each right or wrong by a coin, no verdict asked."""
     worked = isinstance(problem, Chain | Program) and problem.worked
     alone = isinstance(problem, Chain | Program) and not worked
-    n = rng.randint(3, 5) if alone else rng.randint(1, 3)
+    n = rng.randint(3, 5) if alone else rng.randint(1, 4)
     texts = tuple(attempt(problem, rng.random() < 0.5, rng, polished=rng.random() < 0.3) for _ in range(n))
     names = tuple(str(i + 1) for i in range(n))
     asked = f"{problem.query}\n" + "\n".join(f"{name}: {text}" for name, text in zip(names, texts))
@@ -125,7 +125,7 @@ def response_of(problem: Chain | Program, solution: str) -> str | None:
 
 def judge_document(problem: Problem, style: str, behaviour: str, rng: Any, hints: bool = True) -> tuple[str, str]:
     """(prompt, completion) of one judgment: a good and a bad response in any order; where scored, also up to four."""
-    n = rng.choice((3, 4)) if style.startswith("grm") and rng.random() < 0.3 else 2
+    n = rng.choice((3, 4)) if style.startswith("grm") and rng.random() < 0.5 else 2
     texts = [attempt(problem, i == 0, rng, polished=rng.random() < 0.3) for i in range(n)]
     rng.shuffle(texts)
     item = CandidateSet(id="d", query=ask(problem.query), responses=tuple(texts))

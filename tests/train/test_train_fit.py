@@ -122,18 +122,33 @@ def test_pretrain_starts_from_the_seed_with_the_given_tokenizer(base, tmp_path):
     assert (out / "chat_template.jinja").exists()
 
 
-def test_our_loss_on_the_cpu_is_the_mean_over_the_completions_tokens(base, tmp_path):
-    out = fit(sft(steps=1, batch=24), rows=ROWS, parent=base, out=tmp_path / "m", seed=0, log=str)
-    engine = Qwen2Engine(base)
-    model = AutoModelForCausalLM.from_pretrained(base)
+def mean_loss(base):
+    """-mean log-probability over the completions' tokens of ROWS, by transformers' own forward."""
+    chat, model = Qwen2Engine(base).chat, AutoModelForCausalLM.from_pretrained(base)
     total, count = 0.0, 0
-    for row in completions(ROWS, engine.chat, 128, "error", str):
+    for row in completions(ROWS, chat, 128, "error", str):
         ids, labels = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"][1:])
         logps = model(ids).logits[0, :-1].log_softmax(-1)
         wanted = labels != IGNORED
         total -= logps[wanted].gather(1, labels[wanted][:, None]).sum().item()
         count += int(wanted.sum())
-    assert float(steps(out)[0]["loss"]) == pytest.approx(total / count, rel=1e-5)
+    return total / count
+
+
+def test_our_loss_on_the_cpu_is_the_mean_over_the_completions_tokens(base, tmp_path):
+    out = fit(sft(steps=1, batch=24), rows=ROWS, parent=base, out=tmp_path / "m", seed=0, log=str)
+    assert float(steps(out)[0]["loss"]) == pytest.approx(mean_loss(base), rel=1e-5)
+
+
+def test_every_token_weighs_the_same_however_short_its_batch(base, tmp_path):
+    """Rows are batched by length: with each step's own mean, short rows would count for more."""
+    recipe = sft(steps=12, batch=2, learning_rate=1e-12)
+    out = fit(recipe, rows=ROWS, valid=ROWS, parent=base, out=tmp_path / "m", seed=0, log=str)
+    logged = [float(line["loss"]) for line in steps(out)]
+    assert max(logged) > 1.5 * min(logged)  # the sum over a step's tokens, and steps differ in length
+    assert sum(logged) / len(logged) == pytest.approx(mean_loss(base), rel=1e-4)
+    plain = [float(line["valid_loss"]) for line in steps(out) if line.get("valid_loss")]
+    assert plain[-1] == pytest.approx(mean_loss(base), rel=0.05)  # TRL's mean over batches, as for any other library
 
 
 def test_accumulating_one_row_eight_times_is_a_batch_of_eight(base, tmp_path):

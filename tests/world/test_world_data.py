@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 def world():
     """A few of every subset in every split, the unseen family among them, and lists of three."""
     made = {split: build(split, dict.fromkeys(data.SECTION, 4), 1) for split in ("rl", "sft", "meta", "valid")}
-    return made | {f"{split}-lists": candidate_sets(split, 4, 1, size=3) for split in ("rl", "sft")}
+    return made | {f"{split}-lists": candidate_sets(split, 4, 1, sizes=(3, 4)) for split in ("rl", "sft")}
 
 
 def context(items, folder, format="rrm_compact", **options):
