@@ -5,6 +5,8 @@ what is there, sends the rest to the engine in one call, commits every batch as 
 with the prompt's parser. Run again, it makes no model call and says so. Swapping the responses of every comparison
 changes nothing that a judge sees.
 
+With a thinking budget there are two rounds: what used it up is closed (`budget.py`) and asked for its verdict.
+
 Left out: what readings are worth (`score.py`, `benchmarks/`), votes and tournaments.
 
     with Store("traces.sqlite") as store:
@@ -21,8 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +33,7 @@ from rrmlib import __version__
 from rrmlib.artefact import write_whole
 from rrmlib.benchmarks.base import Benchmark
 from rrmlib.benchmarks.rows import DataError, data_dir, reach_hub
+from rrmlib.budget import closing, lead
 from rrmlib.comparison import CandidateSet, Comparison, Item, Order, placement
 from rrmlib.engines.base import Completion, Engine, EngineError, Request, Sampling, digest, sample_seed, store_key
 from rrmlib.judgment import Judgment, Reading, Scores, State
@@ -80,7 +83,9 @@ class Run:
         calls = f"{self.generated} model call{'s' if self.generated != 1 else ''}"
         speed = f", {self.tokens:,} tokens in {self.seconds:.1f} s" if self.generated else ""
         unasked = f", {self.too_long} too long to ask" if self.too_long else ""
-        return f"{len(self.judgments)} judgments: {calls}, {self.reused} from the store{unasked}{speed}"
+        cut = sum(judgment.forced for judgment in self.judgments)
+        forced = f", {cut} ({cut / len(self.judgments):.0%}) forced at the thinking budget" if cut else ""
+        return f"{len(self.judgments)} judgments: {calls}, {self.reused} from the store{unasked}{forced}{speed}"
 
 
 def open_judge(spec: JudgeSpec) -> Judge:
@@ -89,6 +94,11 @@ def open_judge(spec: JudgeSpec) -> Judge:
         prompt = load_prompt(spec.prompt_file or spec.format, spec.prompt_sha256 or None)
     except (ValueError, OSError) as e:
         raise ParameterError(f"judge {spec.name!r}: {e}") from None
+    if spec.think_budget is not None:
+        try:
+            lead(prompt.parser)
+        except ValueError as e:
+            raise ParameterError(f"judge {spec.name!r}: {e}") from None
     if (prompt.kind == "scores") != (spec.engine in ("heuristic", "scalar")):
         raise ParameterError(
             f"judge {spec.name!r}: format {spec.format!r} does not fit engine {spec.engine!r} "
@@ -146,13 +156,15 @@ def open_engine(spec: JudgeSpec) -> Engine:
 
 @dataclass(frozen=True)
 class _Task:
-    """One judgment to be made: usually one request; one per response where each is rated alone (kind "single")."""
+    """One judgment to be made: usually one request; one per response where each is rated alone (kind "single").
+
+    `forced`: for each request that used up its thinking budget, the one that asks for the verdict; else None."""
 
     item: Item
     order: Order
     sample: int
     requests: tuple[Request, ...]
-    keys: tuple[str, ...]
+    forced: tuple[Request | None, ...] = ()
 
 
 def plan(judge: Judge, items: Sequence[Item]) -> list[_Task]:
@@ -167,33 +179,52 @@ def run(judge: Judge, items: Sequence[Item], store: Store, *, benchmark: str = "
     """
     start = time.monotonic()
     tasks = plan(judge, items)
-    wanted = {key: request for task in tasks for key, request in zip(task.keys, task.requests, strict=True)}
-    done = store.get(list(wanted))
-    missing = [request for key, request in wanted.items() if key not in done]
+    opens = judge.opens_think(tasks[0].requests[0]) if tasks else False
+    asked = _Asked()
+    if judge.spec.think_budget != 0:  # 0: nothing is thought, the verdict is asked for at once
+        _ask(judge, [request for task in tasks for request in task.requests], store, asked, quiet)
+    if judge.spec.think_budget is not None:
+        tasks = [_closed(judge, task, asked.done, opens) for task in tasks]
+        _ask(judge, [request for task in tasks for request in task.forced if request], store, asked, quiet)
+    judgments = tuple(_judgment(judge, task, asked.done, opens) for task in tasks)
+    store.record(judgments, benchmark=benchmark, parser=PARSERS[judge.prompt.parser].id, replace_items=True)
+    unasked = sum(completion.finish == "too_long" for completion in asked.done.values())
+    warnings = tuple(warn(judge.spec.name, judgments))
+    if not quiet:
+        for line in warnings:
+            print(f"warning: {line}", file=sys.stderr)
+    reused, seconds = len(asked.done) - asked.sent, time.monotonic() - start
+    return Run(judgments, asked.sent - unasked, reused, unasked, asked.tokens, seconds, warnings)
+
+
+@dataclass
+class _Asked:
+    """What has come back so far, by key; how many requests went to the engine, and the tokens it wrote."""
+
+    done: dict[str, Completion] = field(default_factory=dict)
+    sent: int = 0
+    tokens: int = 0
+
+
+def _ask(judge: Judge, requests: Sequence[Request], store: Store, asked: _Asked, quiet: bool) -> None:
+    """Put what the store lacks to the engine, in one call, and commit every batch. Raises EngineError."""
+    wanted = {store_key(judge.engine, request): request for request in requests}
+    asked.done.update(store.get(list(wanted)))
+    missing = [request for key, request in wanted.items() if key not in asked.done]
+    asked.sent += len(missing)
     versions = _versions(judge)
-    tokens = 0
     with Progress(len(missing), f"judging with {judge.spec.name}", quiet=quiet) as progress:
         for batch in judge.engine.generate(missing) if missing else ():
             pairs = [(missing[index], completion) for index, completion in batch]
             store.put(judge.engine, pairs, versions=versions)
             # Read back: another process may have stored the same key first, and its text is then the one that counts.
-            done.update(store.get([store_key(judge.engine, request) for request, _ in pairs], errors=True))
+            asked.done.update(store.get([store_key(judge.engine, request) for request, _ in pairs], errors=True))
             spent = sum(max(completion.tokens, 0) for _, completion in pairs)
-            tokens += spent
+            asked.tokens += spent
             progress.update(items=len(pairs), tokens=spent)
-    lost = [key for key in wanted if key not in done]
+    lost = [key for key in wanted if key not in asked.done]
     if lost:
         raise EngineError(f"engine {judge.engine.name!r} returned nothing for {len(lost)} of {len(wanted)} requests")
-    opens = judge.opens_think(tasks[0].requests[0]) if tasks else False
-    judgments = tuple(_judgment(judge, task, [done[key] for key in task.keys], opens) for task in tasks)
-    store.record(judgments, benchmark=benchmark, parser=PARSERS[judge.prompt.parser].id, replace_items=True)
-    unasked = sum(completion.finish == "too_long" for completion in done.values())
-    warnings = tuple(warn(judge.spec.name, judgments))
-    if not quiet:
-        for line in warnings:
-            print(f"warning: {line}", file=sys.stderr)
-    reused, seconds = len(wanted) - len(missing), time.monotonic() - start
-    return Run(judgments, len(missing) - unasked, reused, unasked, tokens, seconds, warnings)
 
 
 def read(prompt: Prompt, text: str, finish: str, *, opens_think: bool, n: int) -> Reading:
@@ -297,7 +328,7 @@ def _tasks(judge: Judge, item: Item) -> Iterator[_Task]:
                 requests = tuple(_request(judge, part, Order((0,)), sample) for part in shown)
             else:
                 requests = (_request(judge, item, order, sample),)
-            yield _Task(item, order, sample, requests, tuple(store_key(judge.engine, r) for r in requests))
+            yield _Task(item, order, sample, requests)
 
 
 def _orders(spec: JudgeSpec, prompt: Prompt, item: Item, sample: int) -> tuple[Order, ...]:
@@ -319,7 +350,7 @@ def _request(judge: Judge, item: Item, order: Order, sample: int) -> Request:
     messages = judge.prompt.messages(item, order)
     request = Request(
         messages=messages,
-        sampling=Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.stop),
+        sampling=Sampling(spec.think_budget or spec.max_tokens, spec.temperature, spec.top_p, spec.stop),
         prefill=spec.prefill if messages else "",
         template_args=tuple(sorted((name, json.dumps(value)) for name, value in spec.template_args.items())),
         query=() if messages else item.query,
@@ -328,20 +359,47 @@ def _request(judge: Judge, item: Item, order: Order, sample: int) -> Request:
         order=str(order),
         sample=sample,
     )
+    return _seeded(judge, request)
+
+
+def _seeded(judge: Judge, request: Request) -> Request:
     # Greedy samples of a model are one and the same: they share a seed, hence a key, and cost one call.
-    draw = 0 if messages and spec.temperature == 0 else sample
-    return replace(request, seed=sample_seed(spec.seed, request.prompt_hash, draw))
+    draw = 0 if request.messages and judge.spec.temperature == 0 else request.sample
+    return replace(request, seed=sample_seed(judge.spec.seed, request.prompt_hash, draw))
 
 
-def _judgment(judge: Judge, task: _Task, completions: Sequence[Completion], opens_think: bool) -> Judgment:
-    parts = [
-        {"text": request.prefill + c.text, "finish": c.finish, "error": c.error}
-        for request, c in zip(task.requests, completions, strict=True)
-    ]
+def _closed(judge: Judge, task: _Task, done: Mapping[str, Completion], opens_think: bool) -> _Task:
+    """The task with a request for the verdict wherever the thinking budget ended before it."""
+    spec, name, forced = judge.spec, judge.prompt.parser, list[Request | None]()
+    for request in task.requests:
+        said = request.prefill
+        if spec.think_budget:
+            c = done[store_key(judge.engine, request)]
+            said += c.text
+            shown = 1 if judge.prompt.kind == "single" else len(task.order)
+            sofar = parse(name, said, c.finish, opens_think=opens_think, n=shown)
+            if c.finish != "length" or sofar.state is State.READ:
+                forced.append(None)
+                continue
+        prefill = said + closing(name, said, opens_think=opens_think)
+        sampling = replace(request.sampling, max_tokens=spec.answer_tokens)
+        forced.append(_seeded(judge, replace(request, prefill=prefill, sampling=sampling)))
+    return replace(task, forced=tuple(forced))
+
+
+def _judgment(judge: Judge, task: _Task, done: Mapping[str, Completion], opens_think: bool) -> Judgment:
     alone = judge.prompt.kind == "single"
+    parts, keys, tokens = [], [], []
+    for request, forced in zip(task.requests, task.forced or (None,) * len(task.requests), strict=True):
+        asked = [each for each in (request, forced) if each and store_key(judge.engine, each) in done]
+        keys.append(store_key(judge.engine, asked[-1]))
+        c = done[keys[-1]]
+        finish = "budget" if forced and c.finish in ("stop", "length") else c.finish
+        parts.append({"text": asked[-1].prefill + c.text, "finish": finish, "error": c.error})
+        tokens += [done[store_key(judge.engine, each)].tokens for each in asked]
     text = json.dumps(parts, ensure_ascii=False) if alone else parts[0]["text"]
-    finishes = [c.finish for c in completions]
-    finish = next((f for f in ("error", "too_long", "length") if f in finishes), finishes[0])
+    finishes = [part["finish"] for part in parts]
+    finish = next((f for f in ("error", "too_long", "length", "budget") if f in finishes), finishes[0])
     if finish in ("error", "too_long") and not alone and parts[0]["error"]:
         reading = Reading(State(finish), note=parts[0]["error"])
     else:
@@ -351,10 +409,10 @@ def _judgment(judge: Judge, task: _Task, completions: Sequence[Completion], open
         order=task.order,
         sample=task.sample,
         judge=judge.spec.name,
-        key=digest("parts", *task.keys) if alone else task.keys[0],
+        key=digest("parts", *keys) if alone else keys[0],
         text=text,
         finish=finish,
-        tokens=-1 if any(c.tokens < 0 for c in completions) else sum(c.tokens for c in completions),
+        tokens=-1 if min(tokens) < 0 else sum(tokens),
         reading=reading,
     )
 

@@ -141,7 +141,8 @@ class Judgment:
 
     `reading` is in the order SHOWN. `key` addresses the generation in the store ("" for recorded ones that have no
     request). `text` is the whole assistant turn (prefill included), kept verbatim. `finish` is "stop", "length",
-    "error", "too_long" or "" where the source does not say. `tokens` counts generated tokens, -1 where unknown.
+    "budget" (the thinking was closed for the judge, and the verdict asked for), "error", "too_long" or "" where the
+    source does not say. `tokens` counts generated tokens, -1 where unknown.
     """
 
     item: str
@@ -157,6 +158,11 @@ class Judgment:
     @property
     def state(self) -> State:
         return self.reading.state
+
+    @property
+    def forced(self) -> bool:
+        """Whether the thinking was closed at its budget, and the verdict asked for."""
+        return self.finish == "budget"
 
     def in_item_order(self) -> Reading:
         """The reading mapped from the order shown to the order of the item: the one place where that happens."""

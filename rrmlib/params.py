@@ -48,7 +48,8 @@ class JudgeSpec(BaseModel):
     `orders`: "both" shows every item in both orders, "single" once, placed by a hash of its content.
     `prompt_file` replaces our wording by an external file, pinned by `prompt_sha256`. `opens_think` overrides the
     format's claim that the chat template opens the thinking. `prefill` is what the judge's turn begins with, whether it
-    likes it or not. `template_args` go to the chat template; `options` to the
+    likes it or not. `think_budget`: after so many tokens the thinking is closed and the verdict asked for, in at most
+    `answer_tokens` more (`budget.py`; 0: no thinking at all). `template_args` go to the chat template; `options` to the
     engine's constructor.
     """
 
@@ -63,6 +64,8 @@ class JudgeSpec(BaseModel):
     temperature: float = Field(default=0.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=4096, ge=1)
+    think_budget: int | None = Field(default=None, ge=0)
+    answer_tokens: int = Field(default=32, ge=1)
     seed: int = 0
     stop: tuple[str, ...] = ()
     prefill: str = ""
@@ -101,6 +104,8 @@ class JudgeSpec(BaseModel):
         if self.engine == "openai" and not isinstance(self.options.get("base_url"), str):
             where = "options={base_url: http://127.0.0.1:8000/v1}"
             raise ValueError(f"engine openai needs the server's address: options need base_url (--set {where!r})")
+        if self.think_budget is not None and self.engine not in ("qwen2", "hf", "vllm", "openai"):
+            raise ValueError(f"engine {self.engine!r} does not think: it takes no think_budget")
         if self.prompt_file and not self.prompt_sha256:
             raise ValueError("prompt_file needs prompt_sha256: an external prompt is pinned by its content")
         return self
