@@ -88,9 +88,9 @@ class Thinker:
     def close(self): ...
 
 
-def judge(engine=None, **fields):
+def judge(model=None, **fields):
     spec = JudgeSpec.parse({"name": "t", "engine": "hf", "model": "path:x", "format": "rrm", "max_tokens": 50} | fields)
-    return Judge(spec, load_prompt("rrm"), engine or Thinker())
+    return Judge(spec, load_prompt("rrm"), model or Thinker())
 
 
 def judged(one, store=None):
