@@ -2,7 +2,7 @@
 
 `params/<profile>/lab.yaml` names the world, the models and the judges. A model is a recipe of `rrmlib.train`, with what
 is ours: `from` (the model it starts from), `of` (one or more models that its data are made with), `data` (a name in
-`DATA`, or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`) and `note` (for its card).
+`DATA`, or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`), `note` (for its card).
 
     world: {noise: 0.0}                                   # goes to the functions of rrmlib.world
     models:
@@ -79,6 +79,10 @@ REWARDS: dict[str, Named] = {  # reward -> f(prompt) -> what `fit` takes as rewa
     "random": "rrmlib.rewards:random_reward",
 }
 WORLD: Named = "rrmlib.world.data:splits"  # f(settings, seed) -> {split: comparisons or candidate sets}
+SPLITS: dict[str, Named] = {  # further splits, f() -> items: only judged, so no model's key knows them
+    "candidates": "rrmlib.world.candidates:candidates",
+    "candidate-pairs": "rrmlib.world.candidates:pairs",
+}
 TOKENIZER: Named = "rrmlib.world.text:tokenizer"  # f() -> the tokenizer of a model that has no parent
 FIT: Named = "rrmlib.train.fit:fit"
 TRAINERS: Named = "rrmlib.train.fit:TRAINERS"  # kind of recipe -> the module that trains it
@@ -176,7 +180,8 @@ class Lab:
         what = entry.spec.model_dump(mode="json") | {"split": entry.split, "limit": entry.limit}
         model = self.judge_model(name)
         code = artefact.library(["rrmlib.judge"])
-        data = {"world": self.world_key, "prompt": _prompt_id(entry.spec.format)}
+        made = {"split": _code(SPLITS[entry.split])} if entry.split in SPLITS else {}
+        data = made | {"world": self.world_key, "prompt": _prompt_id(entry.spec.format)}
         return artefact.key(what, {model: self.key(model)} if model else {}, code, data)
 
     def mark(self, name: str) -> Path:
@@ -439,10 +444,13 @@ def world(lab: Lab, *, fresh: bool = False, log: Callable[[str], Any] = say) -> 
 
 
 def items(lab: Lab, split: str) -> list[Item]:
-    """The items of one split, read from the world's folder. Raises ParameterError for an unknown split."""
+    """The items of one split, read from the world's folder or made (`SPLITS`). Raises ParameterError for an unknown
+    split."""
+    if split in SPLITS:
+        return list(_load(SPLITS[split])())
     file = world(lab) / f"{split}.jsonl"
     if not file.is_file():
-        there = ", ".join(sorted(path.stem for path in file.parent.glob("*.jsonl")))
+        there = ", ".join([*sorted(path.stem for path in file.parent.glob("*.jsonl")), *SPLITS])
         raise ParameterError(f"{lab.file}: the world has no split {split!r}; there are: {there}")
     return [from_row(json.loads(line)) for line in file.read_text("ascii").splitlines()]
 

@@ -1,0 +1,60 @@
+"""Candidates for tournaments: lists of eight responses, and every pair of each list as a comparison.
+
+Of split test, and only judged: no model is trained on them, so the worlds that models are made from do not know them
+(`lab.SPLITS`). The same for every seed, profile and machine: `DIGEST` is the hash of the lists.
+
+Left out: the lists of three and four that models are trained and tested on (`data.py`), schedules (`tournament.py`).
+
+    sets = candidates()          # 66 CandidateSets; pairs() has the 28 pairs of each
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rrmlib.comparison import CandidateSet, Comparison
+from rrmlib.world.pairs import candidate_sets, digest
+
+EACH, SIZE, SEED = 22, 8, 8  # of each family; a seed of their own, so that ids differ from those of test-lists
+DIGEST = "c3280f5df3b091ba9e5ae40470461cc4a3ecc4706bb358c6bad6dc44e4855881"
+
+
+@lru_cache(maxsize=1)
+def candidates() -> list[CandidateSet]:
+    """The lists. Raises RuntimeError where they are not the ones whose hash stands here."""
+    drawn: dict[str, list[CandidateSet]] = {}
+    for each in candidate_sets("test", 20 * EACH, SEED, sizes=(SIZE,)):  # eight answers seldom differ: many are drawn
+        drawn.setdefault(each.subset, []).append(each)
+    found = [each for family in sorted(drawn) for each in drawn[family][:EACH]]
+    if digest(found) != DIGEST:
+        raise RuntimeError(f"the candidates are not the frozen ones ({digest(found)[:12]}, not {DIGEST[:12]})")
+    return found
+
+
+def pairs() -> list[Comparison]:
+    """Every pair of every list: `id` "<list>:<i>-<j>" with i < j, label by the truth (tie where both are as good)."""
+    out = []
+    for each in candidates():
+        assert each.truth is not None
+        for i, j in combinations(len(each.responses)):
+            a, b = each.truth[i], each.truth[j]
+            label = "first" if a > b else "second" if b > a else "tie"
+            out.append(
+                Comparison(
+                    id=f"{each.id}:{i}-{j}",
+                    query=each.query,
+                    first=each.responses[i],
+                    second=each.responses[j],
+                    label=label,
+                    source=each.source,
+                    subset=each.subset,
+                    difficulty=each.difficulty,
+                    cluster=each.cluster,
+                )
+            )
+    return out
+
+
+def combinations(n: int) -> list[tuple[int, int]]:
+    """The pairs (i, j), i < j, of n candidates, in the order of the matrix that schedules replay."""
+    return [(i, j) for i in range(n) for j in range(i + 1, n)]
