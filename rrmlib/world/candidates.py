@@ -11,10 +11,12 @@ Left out: the lists of three and four that models are trained and tested on (`da
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 from rrmlib.comparison import CandidateSet, Comparison
 from rrmlib.world.pairs import candidate_sets, digest
 
+Label = Literal["first", "second", "tie"]
 EACH, SIZE, SEED = 22, 8, 8  # of each family; a seed of their own, so that ids differ from those of test-lists
 DIGEST = "c3280f5df3b091ba9e5ae40470461cc4a3ecc4706bb358c6bad6dc44e4855881"
 
@@ -38,7 +40,7 @@ def pairs() -> list[Comparison]:
         assert each.truth is not None
         for i, j in combinations(len(each.responses)):
             a, b = each.truth[i], each.truth[j]
-            label = "first" if a > b else "second" if b > a else "tie"
+            label: Label = "first" if a > b else "second" if b > a else "tie"
             out.append(
                 Comparison(
                     id=f"{each.id}:{i}-{j}",

@@ -1,0 +1,194 @@
+"""Figures of notebook `scaling`: votes, budgets, stopping rules and the frontier of all.
+
+Left out: tables (`findings/scaling.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rrmlib.figures import style
+from rrmlib.figures.style import DASHED, INK, QUIET, RULE
+
+
+def votes(
+    table: pd.DataFrame,
+    *,
+    sections: Sequence[str] = ("overall", "reasoning"),
+    flat: pd.DataFrame | None = None,
+    title: str = "",
+) -> Figure:
+    """Accuracy against k, a line per judge and strategy; dashed: judges asked once, greedily (`flat`).
+
+    `table`: judge, strategy, k, section, n, value, lo, hi, unread; `flat` likewise. Raises ValueError where empty.
+    """
+    shown = style.need(table[table["section"].isin(sections)], "judge strategy k section n value lo hi unread")
+    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    look = style.looks(list(dict.fromkeys(shown["line"])))
+    with style.apply():
+        fig = style.figure(3.1 * len(sections) + 2.1, 3.0, title)
+        axes = fig.subplots(1, len(sections), sharey=True, squeeze=False)[0]
+        for ax, section in zip(axes, sections):
+            here = shown[shown["section"] == section]
+            ax.set_xscale("log", base=2)
+            for name, one in look.items():
+                line = here[here["line"] == name].sort_values("k")
+                ax.fill_between(line["k"], line["lo"], line["hi"], color=one.colour, alpha=0.12, lw=0)
+                ax.plot(line["k"], line["value"], one.marker + "-", color=one.colour, ms=4.5, lw=1.3, label=one.name)
+            if flat is not None:
+                once = flat[flat["section"] == section]
+                for row in once.itertuples():
+                    ax.axhline(row.value, color=QUIET, lw=0.9, ls=DASHED)
+                    ax.annotate(
+                        f"{row.judge}, once", (1.0, row.value), xycoords=ax.get_yaxis_transform(), fontsize=7,
+                        color=QUIET, ha="right", va="bottom",
+                    )  # fmt: skip
+            ks = sorted(set(here["k"]))
+            ax.set_xticks(ks, [f"{k:g}" for k in ks])
+            ax.minorticks_off()
+            ax.set_xlabel("judgments of a comparison, both orders together")
+            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+            ax.set_title(section, loc="left")
+        _legend(fig, axes[0])
+        style.note(
+            fig,
+            f"Accuracy (%) of the vote, expected over all subsets of the pool; band: 95 % interval of comparisons. "
+            f"Unreadable votes: at most {100 * shown['unread'].max():.1f} %, counted as wrong.",
+        )
+        return style.finish(fig, "votes", shown)
+
+
+def budgets(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Accuracy by section against the thinking budget, and below it the share whose verdict was forced.
+
+    `table`: budget (tokens; the largest is no limit), section, n, value, lo, hi, forced, unread. ValueError if empty.
+    """
+    shown = style.need(table, "budget section n value lo hi forced unread")
+    look = style.looks(list(dict.fromkeys(shown["section"])))
+    with style.apply():
+        fig = style.figure(6.4, 4.3, title)
+        top, low = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        marks = sorted(set(shown["budget"]))
+        at = {b: i for i, b in enumerate(marks)}  # evenly spaced: budgets run from 0 to no limit
+        for name, one in look.items():
+            line = shown[shown["section"] == name].sort_values("budget")
+            x = [at[b] for b in line["budget"]]
+            top.fill_between(x, line["lo"], line["hi"], color=one.colour, alpha=0.10, lw=0)
+            top.plot(x, line["value"], one.marker + "-", color=one.colour, ms=4.5, lw=1.3, label=one.name)
+            low.plot(x, line["forced"], one.marker + "-", color=one.colour, ms=3.5, lw=1.0)
+        top.axhline(0.5, color=QUIET, lw=0.8, ls=DASHED)
+        for ax in (top, low):
+            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+        low.set_ylabel("forced (%)")
+        top.set_ylabel("accuracy (%)")
+        low.set_xticks(range(len(marks)), ["no limit" if math.isinf(b) else f"{b:g}" for b in marks])
+        low.set_xlabel("thinking budget (tokens)")
+        _legend(fig, top)
+        style.note(
+            fig,
+            f"Greedy, both orders; band: 95 % interval; dashed: chance. Forced: the thinking was closed at the budget and "
+            f"the verdict asked for. At most {100 * shown['unread'].max():.1f} % unreadable, counted as wrong.",
+        )
+        return style.finish(fig, "budgets", shown)
+
+
+def ties(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """The share of votes that end level, against k. `table`: judge, strategy, k, tie. Raises ValueError if empty."""
+    shown = style.need(table[table["section"] == "overall"], "judge strategy k tie")
+    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    look = style.looks(list(dict.fromkeys(shown["line"])))
+    with style.apply():
+        fig = style.figure(5.6, 2.5, title)
+        ax = fig.subplots()
+        ax.set_xscale("log", base=2)
+        for name, one in look.items():
+            line = shown[shown["line"] == name].sort_values("k")
+            ax.plot(line["k"], line["tie"], one.marker + "-", color=one.colour, ms=4.5, lw=1.3, label=one.name)
+        ks = sorted(set(shown["k"]))
+        ax.set_xticks(ks, [f"{k:g}" for k in ks])
+        ax.minorticks_off()
+        ax.set_ylim(0, None)
+        ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+        ax.set_xlabel("judgments of a comparison, both orders together")
+        _legend(fig, ax)
+        style.note(
+            fig, "Share of level votes (%): a tie earns half in accuracy, and a seeded draw where one must be taken."
+        )
+        return style.finish(fig, "ties", shown)
+
+
+def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", title: str = "") -> Figure:
+    """Accuracy against tokens for every strategy; the line joins those that nothing cheaper is as good as.
+
+    `table`: judge, strategy, k, tokens, value, lo, hi, best and `by`. Raises ValueError where it is empty.
+    """
+    shown = style.need(table[table[by].isin(cells)], f"judge strategy k tokens value lo hi best {by}")
+    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    look = style.looks(list(dict.fromkeys(shown["line"])))
+    across = min(3, len(cells))
+    down = math.ceil(len(cells) / across)
+    with style.apply():
+        fig = style.figure(2.9 * across + 2.4, 0.6 + 2.7 * down, title)
+        axes = fig.subplots(down, across, squeeze=False).ravel()
+        for ax in axes[len(cells) :]:
+            ax.set_visible(False)
+        for ax, cell in zip(axes, cells):
+            here = shown[shown[by] == cell]
+            free = here["tokens"].max() / 2000  # a scalar model writes nothing: it stands at the left edge
+            ax.set_xscale("log")
+            for name, one in look.items():
+                line = here[here["line"] == name].sort_values("tokens")
+                x = line["tokens"].clip(lower=max(free, 0.5))
+                ax.vlines(x, line["lo"], line["hi"], color=one.colour, lw=0.8, alpha=0.35)
+                ax.plot(x, line["value"], one.marker, color=one.colour, ms=4.5, mec="white", mew=0.3, label=one.name)
+            edge = here[here["best"]].sort_values("tokens")
+            ax.plot(
+                edge["tokens"].clip(lower=max(free, 0.5)),
+                edge["value"],
+                color=INK,
+                lw=0.9,
+                drawstyle="steps-post",
+                zorder=1,
+            )
+            ax.grid(axis="y", color=RULE, lw=0.6)
+            ax.set_title(f"difficulty {cell}" if by == "difficulty" else cell, loc="left")
+            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+        _legend(fig, axes[0])
+        style.note(
+            fig,
+            "Accuracy (%) against generated tokens per comparison (log scale; judges that write nothing stand at the "
+            "left edge). Line: nothing cheaper is as good. Bars: 95 % interval.",
+        )
+        return style.finish(fig, "frontier", shown)
+
+
+def spending(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Mean votes of adaptive strategies by difficulty. `table`: judge, strategy, by, cell, votes, value, n."""
+    shown = style.need(table[table["by"] == "difficulty"], "judge strategy k by cell votes value n")
+    shown = shown.assign(line=shown["strategy"] + " @" + shown["k"].map("{:g}".format))
+    look = style.looks(list(dict.fromkeys(shown["line"])))
+    with style.apply():
+        fig = style.figure(6.4, 2.8, title)
+        ax = fig.subplots()
+        cells = sorted(set(shown["cell"]), key=float)
+        for name, one in look.items():
+            line = shown[shown["line"] == name].set_index("cell").reindex(cells)
+            ax.plot(
+                range(len(cells)), line["votes"], one.marker + "-", color=one.colour, ms=4.5, lw=1.2, label=one.name
+            )
+        n = shown.drop_duplicates("cell").set_index("cell")["n"].reindex(cells)
+        ax.set_xticks(range(len(cells)), [f"{cell}\nn={count:.0f}" for cell, count in zip(cells, n)])
+        ax.set_ylim(0, None)
+        ax.set_ylabel("votes per comparison")
+        ax.set_xlabel("difficulty (steps that the answer needs), reasoning")
+        _legend(fig, ax)
+        return style.finish(fig, "spending", shown)
+
+
+def _legend(fig: Figure, ax: object) -> None:
+    handles, labels = ax.get_legend_handles_labels()  # type: ignore[attr-defined]
+    fig.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=7.5)

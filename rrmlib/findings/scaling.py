@@ -1,0 +1,242 @@
+"""How much accuracy for how many tokens: every way to spend compute on judging, on the same footing.
+
+A STRATEGY is anything that gives an item a credit and a cost: k votes, a thinking budget, a stopping rule, a scalar
+model. Each function here makes UNITS of it: one row per comparison with profile, seed, judge, strategy, k, section,
+difficulty, credit (expected, over the subsets of the pool), tokens (generated, mean), unread (chance that nothing could
+be read: it counts as wrong) and tie. `accuracy` and `differences` then treat all alike.
+
+Prompts are not counted as tokens: a judgment reads about as much whatever the strategy, but k of them share it only
+where the engine does.
+
+Left out: several responses (`tournaments.py`), the mathematics (`vote.py`, `vote_sums.py`, `stopping.py`,
+`spending.py`).
+
+    units = pd.concat([votes(one, [1, 4, 16]), stopped(one, [beta(16, 0.05)])])
+    accuracy(units)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rrmlib.findings.judgments import KEYS, OVERALL, bounds, estimate, expectation, per_item
+from rrmlib.findings.pools import Floats, Pool
+from rrmlib.spending import compare, replay, sequence, spread
+from rrmlib.stats import paired_difference
+from rrmlib.stopping import Rule
+from rrmlib.vote import Vote, majority
+from rrmlib.vote_sums import meta_vote, score_sum
+from rrmlib.vote_sums import soft as soft_vote
+from rrmlib.world.problem import SECTIONS
+
+HEAD = ["profile", "seed", "judge", "strategy", "k"]
+DRAWS = 400  # subsets of a pool where there are too many to take all
+SEQUENCES = 10  # seeded orders in which a stopping rule sees a pool
+
+
+def votes(
+    one: Pool,
+    ks: Sequence[int],
+    *,
+    how: str = "majority",
+    meta: Floats | None = None,
+    p_first: Floats | None = None,
+    profile: str = "",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Units of k votes for every k of `ks`, balanced over both orders; k is the number of judgments paid for.
+
+    `how`: "majority"; "soft" (`p_first`); "sum" of scores; "meta" (the better half by `meta`, summed) or "weighted"
+    (all, weighted by it). Raises ValueError for a k beyond the pool and for a `how` that the pool has no data for.
+    """
+    ids = list(one.units["item"])
+    out = []
+    for k in ks:
+        args: dict[str, Any] = {"orders": one.orders, "ids": ids, "draws": DRAWS}
+        if how == "majority":
+            vote = majority(one.choices, one.labels, k, orders=one.orders)
+        elif how == "soft":
+            if p_first is None:
+                raise ValueError("soft votes need p_first (pools.soft)")
+            vote = soft_vote(p_first, one.labels, k, **args)
+        elif one.scores is None:
+            raise ValueError(f"judge {one.judge!r} gives no scores: {how!r} needs them")
+        elif how == "sum":
+            vote = score_sum(one.scores, one.best, k, **args)
+        elif how in ("meta", "weighted"):
+            if meta is None:
+                raise ValueError("meta-RM guided votes need the meta RM's scores (pools.meta)")
+            vote = meta_vote(one.scores, one.best, meta, k, weighted=how == "weighted", **args)
+        else:
+            raise ValueError(f"how must be majority, soft, sum, meta or weighted, not {how!r}")
+        out.append(_units(one, how, k, vote, profile, seed))
+    return pd.concat(out, ignore_index=True)
+
+
+def _units(one: Pool, how: str, k: int, vote: Vote, profile: str, seed: int) -> pd.DataFrame:
+    # Every sample of an order is as likely to be among the k, and both orders give as many.
+    cost = k * (one.tokens[:, one.orders == 0].mean(1) + one.tokens[:, one.orders == 1].mean(1)) / 2
+    head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": how, "k": k}
+    return one.units.assign(**head, credit=vote.credit(), tokens=cost, unread=vote.unread, tie=vote.tie)
+
+
+def once(rows: pd.DataFrame, strategy: str) -> pd.DataFrame:
+    """Units of judges that are asked once (`judgments.gather`): greedy, forced at a budget, direct or scalar.
+
+    Both orders of an item are averaged: what one judgment earns and costs. k is 1.
+    """
+    if rows.empty:
+        return pd.DataFrame()
+    out = []
+    for key, part in rows.groupby(KEYS, sort=False):
+        part = part.assign(unread=(part["state"] != "read").astype(float))
+        units = per_item(part, "unread").drop(columns=["subset", "shown", "to_error"])
+        head = dict(zip(KEYS[:3], map(str, key)))
+        out.append(units.assign(**head, strategy=strategy, k=1, tie=0.0))
+    return pd.concat(out, ignore_index=True)
+
+
+def stopped(
+    one: Pool, rules: Sequence[Rule], *, batch: int = 1, profile: str = "", seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(units, savings) of stopping rules on a pool, each averaged over `SEQUENCES` seeded sequences of its samples.
+
+    savings: rule, declared error, section, what it differs from the full vote (paired accuracy, and in how many
+    items), and the share of the full vote's tokens that it spends.
+    """
+    units, table, ids = [], [], list(one.units["item"])
+    for rule in rules:
+        credit, cost, used, lost = (np.zeros(len(one)) for _ in range(4))
+        for each in range(SEQUENCES):
+            order = sequence(one.choices.shape, one.orders, ids=ids, seed=each)
+            mine, paid = (np.take_along_axis(a, order, 1) for a in (one.choices, one.tokens))
+            run = replay(rule, mine, paid, batch=batch)
+            credit += run.credit(one.labels) / SEQUENCES
+            cost, used = cost + run.cost / SEQUENCES, used + run.asked / SEQUENCES
+            lost += np.isnan(run.verdict) / SEQUENCES
+        head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": rule.name, "k": rule.k_max}
+        units.append(one.units.assign(**head, credit=credit, tokens=cost, unread=lost, tie=0.0, votes=used))
+        for section in ("all", *SECTIONS):
+            rows = np.flatnonzero(one.units["section"].isin(SECTIONS if section == "all" else [section]))
+            if not len(rows):
+                continue
+            part = one.at(rows)
+            saving = compare(
+                rule,
+                part.choices,
+                part.labels,
+                list(part.units["cluster"]),
+                tokens=part.tokens,
+                orders=part.orders,
+                ids=list(part.units["item"]),
+                seeds=range(SEQUENCES),
+                batch=batch,
+            )
+            d = saving.difference
+            found = {"declared": rule.error, "differs": saving.differs.value, "differs_hi": saving.differs.hi}
+            spent = {"stopped": saving.stopped.value, "full": saving.full.value, "votes": saving.votes}
+            row = {**head, "section": section, **bounds(d), **spent, **found, "share": saving.share}
+            table.append({**row, "rounds": saving.rounds})
+    return pd.concat(units, ignore_index=True), pd.DataFrame(table)
+
+
+def spent(one: Pool, means: Sequence[float], *, k_max: int, profile: str = "", seed: int = 0) -> pd.DataFrame:
+    """Units of a fixed budget of votes, spread by uncertainty and uniformly; `means` are votes per item."""
+    out, ids = [], list(one.units["item"])
+    order = sequence(one.choices.shape, one.orders, ids=ids, seed=0)
+    mine, paid = (np.take_along_axis(a, order, 1) for a in (one.choices, one.tokens))
+    for mean in means:
+        for by in ("uncertainty", "uniform"):
+            budget = mean * float(one.tokens.mean()) * len(one)
+            per = float(one.tokens.mean())
+            run = spread(mine, budget, paid, per_vote=per, width=max(1, len(one) // 4), k_max=k_max, by=by, ids=ids)
+            head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": f"spread by {by}", "k": mean}
+            none = np.isnan(run.verdict) * 1.0
+            credit = run.credit(one.labels)
+            out.append(one.units.assign(**head, credit=credit, tokens=run.cost, unread=none, tie=0.0, votes=run.asked))
+    return pd.concat(out, ignore_index=True)
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+def accuracy(units: pd.DataFrame, by: str = "section") -> pd.DataFrame:
+    """Accuracy and mean tokens of every strategy and k, overall (four sections weighing the same) and by section, or
+    by `difficulty` (reasoning only)."""
+    out = []
+    for key, part in units.groupby(HEAD, sort=False):
+        head = dict(zip(HEAD, key))
+        if by == "difficulty":
+            part = part[part["section"] == "reasoning"]
+            cells = [(d, cell, estimate(cell, "reasoning")) for d, cell in part.groupby("difficulty")]
+        else:
+            names = ["overall", *[s for s in (*SECTIONS, "unseen") if s in set(part["section"])]]
+            cells = [
+                (s, part[part["section"].isin(SECTIONS if s == "overall" else [s])], estimate(part, s)) for s in names
+            ]
+        for name, cell, found in cells:
+            if found is None:
+                continue
+            means = {what: float(cell[what].mean()) for what in ("tokens", "unread", "tie")}
+            out.append({**head, by: name, **bounds(found), **means})
+    return pd.DataFrame(out)
+
+
+def differences(units: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """a - b of two strategies on the comparisons that both have, paired, beside what is expected of it.
+
+    A contrast is {"a": [judge, strategy, k], "b": [...], "section": "reasoning", "least": 0.0, "most": ...}; section
+    "overall" weighs four sections the same. `share` is a's tokens over b's. Raises ValueError for one that is not
+    there.
+    """
+    by = {tuple(key): part for key, part in units.groupby(["judge", "strategy", "k"], sort=False)}
+    out = []
+    for contrast in contrasts:
+        pair = []
+        for side in ("a", "b"):
+            judge, strategy, k = contrast[side]
+            if (judge, strategy, k) not in by:
+                there = "; ".join(f"{j} {s} {k}" for j, s, k in by)
+                raise ValueError(f"contrast {dict(contrast)}: no units of {contrast[side]}; there are: {there}")
+            pair.append(by[judge, strategy, k])
+        section = contrast.get("section", "overall")
+        both = pair[0].merge(pair[1][["item", "credit", "tokens"]], on="item", suffixes=("", "_b"))
+        both = both[both["section"].isin(SECTIONS if section == "overall" else [section])]
+        strata = (list(both["section"]), OVERALL) if section == "overall" else ()
+        d = paired_difference(both["credit"], both["credit_b"], list(both["cluster"]), *strata)
+        said, verdict = expectation(d.lo, d.hi, contrast.get("least"), contrast.get("most"))
+        head = {name: both[name].iloc[0] for name in ("profile", "seed")}
+        names = {side: "{} {} @{}".format(*contrast[side]) for side in ("a", "b")}
+        share = both["tokens"].sum() / max(1e-9, both["tokens_b"].sum())
+        out.append(
+            {**head, **names, "section": section, **bounds(d), "expected": said, "verdict": verdict, "share": share}
+        )
+    return pd.DataFrame(out)
+
+
+def frontier(table: pd.DataFrame, by: str = "section") -> pd.DataFrame:
+    """A table of `accuracy` with `best`: whether no other strategy of the same cell is as good for fewer tokens."""
+    best = []
+    for _, cell in table.groupby(by, sort=False):
+        cell = cell.sort_values(["tokens", "value"], ascending=[True, False])
+        ahead = cell["value"].cummax().shift(fill_value=-1.0)
+        best.append((cell["value"] > ahead + 1e-12).rename("best"))
+    return table.join(pd.concat(best)) if best else table.assign(best=[])
+
+
+def spending(units: pd.DataFrame) -> pd.DataFrame:
+    """Where adaptive strategies spend: mean votes and tokens by section, and by difficulty within reasoning."""
+    found = units.dropna(subset=["votes"]) if "votes" in units else units.iloc[:0]
+    out = []
+    for key, part in found.groupby(HEAD, sort=False):
+        cells = [("section", name, cell) for name, cell in part.groupby("section")]
+        reasoning = part[part["section"] == "reasoning"]
+        cells += [("difficulty", str(name), cell) for name, cell in reasoning.groupby("difficulty")]
+        for kind, name, cell in cells:
+            means = {"votes": cell["votes"].mean(), "tokens": cell["tokens"].mean(), "value": cell["credit"].mean()}
+            out.append({**dict(zip(HEAD, key)), "by": kind, "cell": name, "n": len(cell), **means})
+    return pd.DataFrame(out)
