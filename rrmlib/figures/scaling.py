@@ -62,6 +62,33 @@ def votes(
         return style.finish(fig, "votes", shown)
 
 
+def published(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """What the papers report, a panel per benchmark. `table`: paper, judge, strategy, k, benchmark, value."""
+    shown = style.need(table, "paper judge strategy k benchmark value")
+    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    look = style.looks(list(dict.fromkeys(shown["line"])))
+    panels = list(dict.fromkeys(shown["benchmark"]))
+    with style.apply():
+        fig = style.figure(2.3 * len(panels) + 2.4, 2.6, title)
+        axes = fig.subplots(1, len(panels), squeeze=False)[0]
+        for ax, panel in zip(axes, panels):
+            here = shown[shown["benchmark"] == panel]
+            ax.set_xscale("log", base=2)
+            for name, one in look.items():
+                line = here[here["line"] == name].sort_values("k")
+                ax.plot(line["k"], line["value"], one.marker + ":", color=one.colour, ms=5, lw=1.0, mfc="white")
+            for one in look.values():
+                ax.plot([], [], one.marker + ":", color=one.colour, ms=5, lw=1.0, mfc="white", label=one.name)
+            ks = sorted(set(here["k"]))
+            ax.set_xticks(ks, [f"{k:g}" for k in ks])
+            ax.minorticks_off()
+            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+            ax.set_title(panel, loc="left")
+        _legend(fig, axes[0])
+        style.note(fig, "PUBLISHED accuracy (%) against k, by 2505.14674 and 2504.02495: other models, other data.")
+        return style.finish(fig, "published", shown)
+
+
 def budgets(table: pd.DataFrame, *, title: str = "") -> Figure:
     """Accuracy by section against the thinking budget, and below it the share whose verdict was forced.
 
@@ -90,8 +117,8 @@ def budgets(table: pd.DataFrame, *, title: str = "") -> Figure:
         _legend(fig, top)
         style.note(
             fig,
-            f"Greedy, both orders; band: 95 % interval; dashed: chance. Forced: the thinking was closed at the budget and "
-            f"the verdict asked for. At most {100 * shown['unread'].max():.1f} % unreadable, counted as wrong.",
+            "Greedy, both orders; band: 95 % interval; dashed: chance. Forced: the thinking was closed at the budget "
+            f"and the verdict asked for. At most {100 * shown['unread'].max():.1f} % unreadable, counted as wrong.",
         )
         return style.finish(fig, "budgets", shown)
 
@@ -140,6 +167,8 @@ def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", 
             here = shown[shown[by] == cell]
             free = here["tokens"].max() / 2000  # a scalar model writes nothing: it stands at the left edge
             ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
+            ax.xaxis.set_minor_formatter(lambda v, _: "")
             for name, one in look.items():
                 line = here[here["line"] == name].sort_values("tokens")
                 x = line["tokens"].clip(lower=max(free, 0.5))

@@ -79,7 +79,7 @@ def readings(
 ) -> pd.DataFrame:
     """profile, seed, judge, mode, item, cluster, section, subset, difficulty, shown (steps that the query shows),
     to_error (steps up to the first wrong one of a worked response, else the difficulty), order, sample, state, credit
-    (1 right, 0.5 tie, 0 wrong or unread), tokens, behaviour, query, responses, text.
+    (1 right, 0.5 tie, 0 wrong or unread), tokens, forced (at a thinking budget), behaviour, query, responses, text.
 
     Raises ValueError for a judgment of an item that is not there.
     """
@@ -105,6 +105,7 @@ def readings(
                 "state": str(j.state),
                 "credit": credit(item, j),
                 "tokens": j.tokens,
+                "forced": j.forced,
                 "behaviour": behaviour(j.text),
                 "query": query,
                 "responses": item.shown(j.order),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rrmlib.budget import lead
 from rrmlib.comparison import Comparison, Item, Order
-from rrmlib.engines.base import Engine, Request, Sampling
+from rrmlib.engines.base import Engine, Request, Sampling, digest
 from rrmlib.findings.judgments import section_of
 from rrmlib.findings.models import meta_scores
 from rrmlib.judgment import Judgment, Scores
@@ -120,6 +120,13 @@ def of(shown: Sequence[Item], said: Sequence[Judgment], judge: str = "") -> Pool
         scores=np.array(both, dtype=float) if scored else None,
         tokens=np.array([[max(0, j.tokens) for j in row] for row in rows], dtype=float),
         said=rows,
+    )
+
+
+def fingerprint(*pools: Pool) -> str:
+    """sha256 of every judgment of these pools and of what is right: it goes beside each figure."""
+    return digest(
+        "pools", [[[one.judge, *map(str, one.labels)], [[j.text for j in row] for row in one.said]] for one in pools]
     )
 
 

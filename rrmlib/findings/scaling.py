@@ -17,14 +17,18 @@ Left out: several responses (`tournaments.py`), the mathematics (`vote.py`, `vot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rrmlib.findings.judgments import KEYS, OVERALL, bounds, estimate, expectation, per_item
-from rrmlib.findings.pools import Floats, Pool
+from rrmlib.findings.pools import Floats, Pool, soft
+from rrmlib.judge import open_judge
+from rrmlib.lab import Lab, items
 from rrmlib.spending import compare, replay, sequence, spread
 from rrmlib.stats import paired_difference
 from rrmlib.stopping import Rule
@@ -161,6 +165,25 @@ def spent(one: Pool, means: Sequence[float], *, k_max: int, profile: str = "", s
     return pd.concat(out, ignore_index=True)
 
 
+def soft_and_hard(
+    lab: Lab, one: Pool, ks: Sequence[int], limit: int, *, profile: str = "", seed: int = 0
+) -> pd.DataFrame:
+    """Units of soft votes on the first `limit` comparisons of a pool, and of majority votes on the same ("hard").
+
+    The judge's engine is asked for the probabilities of its verdicts' tokens. Raises Unsupported where it cannot.
+    """
+    few = one.at(range(min(limit, len(one))))
+    entry = lab.judge(one.judge)
+    judge = open_judge(entry.spec)
+    try:
+        p_first = soft(few, judge.engine, judge.prompt, items(lab, entry.split))
+    finally:
+        judge.engine.close()
+    where: dict[str, Any] = {"profile": profile, "seed": seed}
+    hard = votes(few, ks, **where).assign(strategy="hard")
+    return pd.concat([votes(few, ks, how="soft", p_first=p_first, **where), hard], ignore_index=True)
+
+
 # --- Tables -----------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +241,22 @@ def differences(units: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]]) -> 
     return pd.DataFrame(out)
 
 
+def budgets(rows: pd.DataFrame, judges: Mapping[str, str], unlimited: str) -> pd.DataFrame:
+    """Accuracy, mean tokens and the share of forced verdicts by section, for each thinking budget.
+
+    `rows`: `judgments.gather`; `judges`: budget (tokens, as text) -> judge; `unlimited` is the judge without one.
+    """
+    out = []
+    for budget, name in {**{float(b): j for b, j in judges.items()}, math.inf: unlimited}.items():
+        part = rows[rows["judge"] == name]
+        found = accuracy(once(part, "budget"))
+        for row in found.to_dict("records"):
+            within = SECTIONS if row["section"] == "overall" else [row["section"]]
+            forced = part.loc[part["section"].isin(within), "forced"].mean()
+            out.append({**row, "budget": budget, "forced": float(forced)})
+    return pd.DataFrame(out)
+
+
 def frontier(table: pd.DataFrame, by: str = "section") -> pd.DataFrame:
     """A table of `accuracy` with `best`: whether no other strategy of the same cell is as good for fewer tokens."""
     best = []
@@ -240,3 +279,8 @@ def spending(units: pd.DataFrame) -> pd.DataFrame:
             means = {"votes": cell["votes"].mean(), "tokens": cell["tokens"].mean(), "value": cell["credit"].mean()}
             out.append({**dict(zip(HEAD, key)), "by": kind, "cell": name, "n": len(cell), **means})
     return pd.DataFrame(out)
+
+
+def published() -> pd.DataFrame:
+    """What the papers report of votes: paper, judge, strategy, k, benchmark, value, where. Other judges, other data."""
+    return pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"paper": str})

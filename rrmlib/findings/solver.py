@@ -94,6 +94,17 @@ def solver_rows(
     )
 
 
+def solver_units(lab: Lab, model: str, *, against: str, ks: Sequence[int], among: Sequence[str]) -> pd.DataFrame:
+    """Units (`scaling.py`) of solving k times and picking the matching answer, on the comparisons `among` (ids)."""
+    out = []
+    for k in ks:
+        rows = solver_rows(lab, model, against=against, samples=k)
+        rows = rows[rows["item"].isin(among)]
+        units = rows[[*KEYS[:3], "k", "item", "cluster", "section", "difficulty", "credit", "tokens"]]
+        out.append(units.assign(strategy="solver-match", unread=0.0, tie=1.0 * (rows["state"] != State.READ)))
+    return pd.concat(out, ignore_index=True)
+
+
 def solve(
     engine: Engine, shown: Sequence[Comparison], store: Store, samples: int, sampling: Sampling, seed: int
 ) -> list[list[Completion]]:
