@@ -1,8 +1,8 @@
 """The laptop lab: which models there are, what each is made from, and that each is made once.
 
 `params/<profile>/lab.yaml` names the world, the models and the judges. A model is a recipe of `rrmlib.train`, with what
-is ours: `from` (the model it starts from), `of` (one or more models that its data are made with), `data` (a name in
-`DATA`, or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`) and `note` (for its card).
+is ours: `from` (the model it starts from), `of` (one or more models that its data are made with), `data` (a name
+in `DATA`, or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`) and `note` (for its card).
 
     world: {noise: 0.0}                                   # goes to the functions of rrmlib.world
     models:
