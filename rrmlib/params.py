@@ -49,7 +49,7 @@ class JudgeSpec(BaseModel):
     `prompt_file` replaces our wording by an external file, pinned by `prompt_sha256`. `opens_think` overrides the
     format's claim that the chat template opens the thinking. `prefill` is what the judge's turn begins with, whether it
     likes it or not. `template_args` go to the chat template; `options` to the
-    engine's constructor.
+    engine's constructor. For engine recorded, `options: {judge: NAME}` says which judge of files that hold several.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
