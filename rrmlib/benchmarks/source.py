@@ -72,7 +72,7 @@ def rated(item: str, judge: str, texts: Sequence[str], readings: Sequence[Readin
     return from_source(item, order, judge, text, Reading.joined(readings), sample=sample)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matches:
     """Games between `names`, as ratings take them: one row per game, all arrays of shape (games,). For example
     `rating.bradley_terry(len(m.names), m.first, m.second, m.score, m.votes, position=m.placed, clusters=m.cluster)`.
