@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 import tempfile
 import time
@@ -236,25 +235,32 @@ def read(prompt: Prompt, text: str, finish: str, *, opens_think: bool, n: int) -
     """
     if prompt.kind != "single":
         return parse(prompt.parser, text, finish, opens_think=opens_think, n=n)
-    readings = [
-        Reading(State.ERROR, note=part["error"])
-        if part["finish"] == "error"
-        else parse(prompt.parser, part["text"], part["finish"], opens_think=opens_think, n=1)
-        for part in json.loads(text)
-    ]
-    values = [r.value.values[0] if isinstance(r.value, Scores) else math.nan for r in readings]
-    lost = [(i, r) for i, r in enumerate(readings, 1) if r.state is not State.READ]
-    note = f"response {lost[0][0]}: {lost[0][1].state}, {lost[0][1].note}" if lost else ""
-    return (
-        Reading(lost[0][1].state, note=note) if len(lost) == len(readings) else Reading.of(Scores(tuple(values)), note)
+    return Reading.joined(
+        [
+            Reading(State.ERROR, note=part["error"])
+            if part["finish"] == "error"
+            else parse(prompt.parser, part["text"], part["finish"], opens_think=opens_think, n=1)
+            for part in json.loads(text)
+        ]
     )
 
 
 def recorded(spec: JudgeSpec, benchmark: Benchmark, items: Sequence[Item]) -> list[Judgment]:
-    """The judgments that a source recorded (`model: recorded:PATH`, below the data folder or absolute), renamed."""
+    """The judgments that a source recorded (`model: recorded:PATH`, below the data folder or absolute), renamed.
+
+    Where the files hold several judges, `options: {judge: NAME}` says which one. Raises ParameterError that lists them.
+    """
     address = spec.model.partition(":")[2]
     path = Path(address) if Path(address).is_absolute() else data_dir() / address
-    return [replace(judgment, judge=spec.name) for judgment in read_judgments(path, benchmark, items)]
+    wanted = spec.options.get("judge")
+    if unknown := sorted(set(spec.options) - {"judge"}):
+        raise ParameterError(f"judge {spec.name!r}: options: {unknown[0]!r} is unknown; a recorded judge has 'judge'")
+    found = read_judgments(path, benchmark, items)
+    judges = list(dict.fromkeys(judgment.judge for judgment in found))
+    if (wanted is None and len(judges) > 1) or (wanted is not None and wanted not in judges):
+        said = f"no judge {wanted!r}" if wanted is not None else f"{len(judges)} judges"
+        raise ParameterError(f"judge {spec.name!r}: {said} in {path}; options: {{judge: one of {', '.join(judges)}}}")
+    return [replace(judgment, judge=spec.name) for judgment in found if wanted in (None, judgment.judge)]
 
 
 def read_judgments(path: Path, benchmark: Benchmark, items: Sequence[Item]) -> list[Judgment]:

@@ -21,6 +21,7 @@ Left out: how text becomes a reading (`parse.py`), how judgments become numbers 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -116,6 +117,17 @@ class Reading:
     @classmethod
     def of(cls, value: Value, note: str = "") -> Reading:
         return cls(State.READ, value, note)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Reading]) -> Reading:
+        """Readings of responses that were rated one by one, as one: a score each, NaN for one that could not be read.
+
+        The note names the first unread response; where none could be read, the state is that of the first.
+        """
+        values = [part.value.values[0] if isinstance(part.value, Scores) else math.nan for part in parts]
+        lost = [(i, part) for i, part in enumerate(parts, 1) if part.state is not State.READ]
+        note = f"response {lost[0][0]}: {lost[0][1].state}, {lost[0][1].note}" if lost else ""
+        return cls(lost[0][1].state, note=note) if len(lost) == len(parts) else cls.of(Scores(tuple(values)), note)
 
     @property
     def verdict(self) -> Verdict | None:

@@ -50,7 +50,7 @@ class JudgeSpec(BaseModel):
     format's claim that the chat template opens the thinking. `prefill` is what the judge's turn begins with, whether it
     likes it or not. `think_budget`: after so many tokens the thinking is closed and the verdict asked for, in at most
     `answer_tokens` more (`budget.py`; 0: no thinking at all). `template_args` go to the chat template; `options` to the
-    engine's constructor.
+    engine's constructor; for engine recorded, {judge: NAME} says which judge of files that hold several.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

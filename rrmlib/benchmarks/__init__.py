@@ -18,6 +18,7 @@ NAMES = (
     "llmbar",
     "autoj",
     "rm_r1",
+    "amel_llmbar",
     "pairs",
 )
 
