@@ -44,7 +44,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -204,12 +204,11 @@ def next_asks(rule: Rule, choices: ArrayLike, asked: ArrayLike | None = None, *,
     seen = np.arange(votes.shape[1]) < there[:, None]
     first, second = ((votes == 1) & seen).sum(axis=1), ((votes == 0) & seen).sum(axis=1)
     lead, decisive = np.abs(first - second), first + second
-    need = np.zeros(len(votes), dtype=np.intp)
-    for more in range(1, rule.k_max + 1):  # all of them for the leader: the soonest way to stop
-        n = np.minimum(there + more, rule.k_max)
-        bound = rule.lead[n, np.minimum(decisive + more, rule.k_max)]
-        could = (lead + more >= bound) | (lead + more > rule.k_max - n) | (n == rule.k_max)
-        need = np.where((need == 0) & could, more, need)
+    more = np.arange(1, rule.k_max + 1)  # that many for the leader: the soonest way to stop
+    n = np.minimum(there[:, None] + more, rule.k_max)
+    bound = rule.lead[n, np.minimum(decisive[:, None] + more, rule.k_max)]
+    could = (lead[:, None] + more >= bound) | (lead[:, None] + more > rule.k_max - n) | (n == rule.k_max)
+    need = could.argmax(axis=1) + 1
     open_ = (settle(rule, votes, there).used == 0) & (there < rule.k_max)
     return np.where(open_, np.minimum(np.maximum(need, batch), rule.k_max - there), 0)
 
@@ -329,8 +328,8 @@ def _check(k_max: int, error: float) -> None:
 def _votes(rule: Rule, choices: ArrayLike, asked: ArrayLike | None) -> tuple[Floats, Ints]:
     """The first k_max columns, and how many of them are there for each item."""
     votes = check_choices(choices)
-    there: NDArray[np.intp] = np.full(len(votes), votes.shape[1]) if asked is None else np.asarray(asked)
-    if there.shape != (len(votes),) or there.dtype.kind not in "iu":
+    there: NDArray[Any] = np.full(len(votes), votes.shape[1]) if asked is None else np.asarray(asked)
+    if there.shape != (len(votes),) or (len(there) and there.dtype.kind not in "iu"):
         raise ValueError(f"asked must be whole numbers, one per item: {there.dtype} {there.shape} for {len(votes)}")
     if (there < 0).any() or (there > votes.shape[1]).any():
         raise ValueError(f"asked must lie in 0..{votes.shape[1]}, the columns of choices")

@@ -186,9 +186,10 @@ def _lead(first: Ints, second: Ints, size: Ints, k: int) -> Floats:
     kinds, back = np.unique(np.stack([first, second, size]), axis=1, return_inverse=True)
     a, b, m = kinds
     lead = np.zeros((len(m), 2 * k + 1))
+    b_, left = b[:, None], (m - a - b)[:, None]
     for x in range(min(k, int(a.max(initial=0))) + 1):
-        for y in range(min(k - x, int(b.max(initial=0))) + 1):
-            lead[:, k + x - y] += _choose(a, x) * _choose(b, y) * _choose(m - a - b, k - x - y)
+        y = np.arange(min(k - x, int(b.max(initial=0))) + 1)
+        lead[:, k + x - y] += _choose(a, x)[:, None] * _choose(b_, y) * _choose(left, k - x - y)
     return (lead / np.maximum(_choose(m, k), 1)[:, None])[back.ravel()]
 
 
