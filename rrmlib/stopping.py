@@ -11,28 +11,28 @@ unreadable samples use up budget and move no lead. An item stops at the first vo
 The verdict rests on the votes up to there. Votes of a batch beyond it are paid for and not counted, so verdicts depend
 neither on the size of batches nor on where a run was broken off: the same votes give the same verdicts and asks.
 
-**What the error rate of a rule means** (the FULL VOTE is the majority of all k_max votes; a tie there differs from any
-verdict; the LONG RUN is which side gets more than half of endless votes, the two orders in equal parts):
+**What the error rate of a rule means** (the FULL VOTE is the majority of all k_max votes, and where it is a tie every
+winner differs from it; the LONG RUN is which side gets more than half of endless votes, the two orders in equal parts):
 
 | rule                           | declared: at most `error` is the chance that ...                                |
 |--------------------------------|---------------------------------------------------------------------------------|
 | `certain(k)`                   | 0: the verdict is always the full vote's                                        |
 | `beta(k, e)`                   | the verdict differs from the full vote, for EVERY judge (held="worst")          |
-| `beta(k, e, held="average")`   | the same, on average over items whose p is drawn from the prior                 |
+| `beta(k, e, held="average")`   | the same, on average over items with p from the prior, without ties             |
 | `beta(k, e, about="long run")` | a stop at the boundary is against the long run, same average, among such stops  |
 | `sprt(k, e, margin)`           | a stop at the boundary is against the long run, for p at or beyond 1/2 +- margin |
 
 Votes of one item are independent given the item and the order, which is how a judge is sampled; p (the chance of a vote
-for the first) may differ from item to item in any way. The chance is over the votes of an item, not given them: an
-item whose full vote is 33 to 31 is a coin toss for any early stop, but such votes are rare for every p.
+for the first) may differ from item to item in any way. The chance is over the votes of an item, not given them: where
+the full vote is 33 to 31 any early stop is nearly a coin toss, and the rate counts such items among the others.
 
 **Why not simply stop at a posterior of 1 - error.** The posterior is right at whatever time one stops, but only on
 average over its prior (Kerridge 1963). For a fixed p near 1/2 one looks again and again until luck crosses the line: at
 k = 64, with a posterior of the full vote and 5 %, a fair coin differs from its full vote in 15 % of runs. So
-held="worst" raises the line: votes are a walk on a lattice, `expected` computes the chance exactly for any p in AB and
-any in BA, and the lowest line is taken whose worst case on a grid of both keeps the rate. The worst case found is 1/2
-in both orders. Against the LONG run nobody can promise anything at p near 1/2; Wald's test (1945) leaves a margin out.
-`measure/stopping.py` simulates all of them.
+held="worst" raises the line: votes are a walk on a lattice, `expected` computes the chance exactly for any p in AB, any
+in BA and any share of ties, and the lowest line found is taken whose worst case on a grid of these keeps the rate. The
+worst case is 1/2 in both orders. Against the LONG run nobody can promise anything at p near 1/2; Wald's test (1945)
+leaves a margin out. `measure/stopping.py` simulates all of them.
 
     >>> rule = beta(16, 0.05)  # 4 to 0 is enough; 3 to 1 needs three more at least
     >>> next_asks(rule, [[1, 1, 1, 1], [1, 0, 1, 1]], [4, 4]).tolist()
@@ -53,8 +53,9 @@ from scipy.special import betainc
 from rrmlib.vote import Bools, Floats, Ints, check_choices
 
 _GRID = np.linspace(0.0, 1.0, 21)  # chances of the first in AB and in BA over which a worst case is taken
+_OTHER = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.4])  # shares of ties and unreadable votes, the same
 _ROUNDING = 1e-12
-_LARGEST = 256
+_LARGEST = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class Settled:
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What a rule does to independent, readable votes without ties; exact, arrays over the chances given.
+    """What a rule does to independent votes; exact, arrays over the chances given.
 
     `differs`: the verdict is not the full vote's (a tied full vote counts). `boundary`: stopped at the rule's own
     boundary. `wrong`: the same and against the long run (NaN where that has no majority). `votes`: mean votes used.
@@ -121,7 +122,7 @@ def beta(
     The prior of p is Beta(prior, prior): symmetric, so that exchanging the responses changes nothing; 1 is uniform.
     about="full vote" (default held="worst") uses the beta-binomial chance that the full vote is on the leader's side;
     held="worst" raises the line as the module text says. about="long run" uses P(p on the leader's side), and can be
-    held on average only. Raises ValueError for k_max outside 1..256, error outside (0, 0.5), prior <= 0, or
+    held on average only. Raises ValueError for k_max outside 1..128, error outside (0, 0.5), prior <= 0, or
     about="long run" with held="worst" (impossible near p = 1/2: use `sprt`).
     """
     _check(k_max, error)
@@ -134,9 +135,12 @@ def beta(
         raise ValueError("no rule keeps an error about the long run for every p near 1/2: use sprt, with its margin")
     chance = _wins_full(k_max, prior) if about == "full vote" else _wins_long(k_max, prior)
     line = 1 - error
-    who = f"on average over items with p ~ Beta({prior:g}, {prior:g})"
+    who = f"on average over items with p ~ Beta({prior:g}, {prior:g}) and no ties"
     if held == "worst":
-        line, who = _raised(chance, k_max, error), "for every judge, whatever its p in AB and in BA"
+        line, who = (
+            _raised(chance, k_max, error),
+            "for every judge, whatever its p in AB and in BA and its share of ties and unreadable votes",
+        )
     what = "the verdict differs from the full vote"
     if about == "long run":
         what = "a stop at the boundary is against the long run"
@@ -216,45 +220,52 @@ def next_asks(rule: Rule, choices: ArrayLike, asked: ArrayLike | None = None, *,
 # --- What a rule does, exactly ----------------------------------------------------------------------------------------
 
 
-def expected(rule: Rule, p: ArrayLike, p_ba: ArrayLike | None = None) -> Expected:
+def expected(rule: Rule, p: ArrayLike, p_ba: ArrayLike | None = None, *, other: ArrayLike = 0.0) -> Expected:
     """Error and cost of a rule for votes that choose the first with chance `p` (with `p_ba`: every second vote, in BA).
 
-    Computed on the lattice of votes, without simulation. Raises ValueError for chances outside 0..1.
+    `other` is the share of votes that are ties or unreadable; p and p_ba are chances among the others. Computed on the
+    lattice of votes, without simulation. Raises ValueError for chances outside 0..1.
     """
-    one, two = np.broadcast_arrays(*np.atleast_1d(p, p if p_ba is None else p_ba))
-    if not ((one >= 0) & (one <= 1) & (two >= 0) & (two <= 1)).all():
+    one, two, rest = np.broadcast_arrays(*np.atleast_1d(p, p if p_ba is None else p_ba, other))
+    if not all(((x >= 0) & (x <= 1)).all() for x in (one, two, rest)):
         raise ValueError("chances must lie in 0..1")
-    return _walk(rule.lead.diagonal(), rule.k_max, one.astype(float), two.astype(float))
+    return _walk(rule.lead, rule.k_max, one.astype(float), two.astype(float), rest.astype(float))
 
 
-def _walk(bound: Ints, k: int, p: Floats, p_ba: Floats) -> Expected:
-    """`bound[n]` is the least lead that stops after n votes. States are votes for the first; axes [chances, states]."""
-    open_ = np.zeros((len(p), k + 1))
-    open_[:, 0] = 1
-    stopped = np.zeros((2, len(p), k + 1))  # with verdict first, second: where the full vote stands by now
+def _walk(bound: Ints, k: int, p: Floats, p_ba: Floats, other: Floats) -> Expected:
+    """States are (votes without a side so far, votes for the first); axes [chances, other, first].
+
+    Where no chance has `other` votes the axis has length 1: the walk then is one of k steps on k + 1 states.
+    """
+    sideless = np.arange(k + 1 if other.any() else 1)[:, None]
+    first = np.arange(k + 1)
+    open_ = np.zeros((len(p), len(sideless), k + 1))
+    open_[:, 0, 0] = 1
+    stopped = np.zeros((2, *open_.shape))  # with verdict first, second: where the full vote stands by now
     votes, boundary = np.zeros(len(p)), np.zeros((2, len(p)))
     for n in range(1, k + 1):
-        chance = (p if n % 2 else p_ba)[:, None]
-        open_, stopped = _step(open_, chance), _step(stopped, chance)
-        lead = 2 * np.arange(k + 1) - n
-        at_boundary = (np.abs(lead) >= bound[n]) & (n < k)
-        stops = at_boundary | (np.abs(lead) > k - n) | (n == k)
-        now = open_ * stops
-        votes += n * now.sum(axis=1)
-        for side, mine in enumerate((lead > 0, lead < 0)):
-            stopped[side] += now * mine
-            boundary[side] += (now * (at_boundary & mine)).sum(axis=1)
-        open_ = open_ * ~stops
-    final = 2 * np.arange(k + 1) - k
-    differs = (stopped[0] * (final <= 0)).sum(axis=1) + (stopped[1] * (final >= 0)).sum(axis=1)
+        side = (1 - other) * (p if n % 2 else p_ba), (1 - other) * (1 - (p if n % 2 else p_ba)), other
+        open_, stopped = _step(open_, *side), _step(stopped, *side)
+        decisive = np.maximum(n - sideless, 0)
+        lead = 2 * first - decisive
+        at_boundary = (np.abs(lead) >= bound[n, decisive]) & (n < k)
+        now = open_ * (at_boundary | (np.abs(lead) > k - n) | (n == k))
+        open_ = open_ - now
+        votes += n * now.sum(axis=(1, 2))
+        for i, mine in enumerate((lead > 0, lead < 0)):
+            stopped[i] += now * mine
+            boundary[i] += (now * (at_boundary & mine)).sum(axis=(1, 2))
+    final = 2 * first - (k - sideless)
+    differs = (stopped[0] * (final <= 0) + stopped[1] * (final >= 0)).sum(axis=(1, 2))
     mean = (p + p_ba) / 2
     wrong = np.select([mean > 0.5, mean < 0.5], [boundary[1], boundary[0]], np.nan)
     return Expected(differs, boundary.sum(axis=0), wrong, votes)
 
 
-def _step(states: Floats, chance: Floats) -> Floats:
-    moved = states * (1 - chance)
-    moved[..., 1:] += states[..., :-1] * chance
+def _step(states: Floats, first: Floats, second: Floats, other: Floats) -> Floats:
+    moved = states * second[:, None, None]
+    moved[..., 1:] += states[..., :-1] * first[:, None, None]
+    moved[..., 1:, :] += states[..., :-1, :] * other[:, None, None]
     return moved
 
 
@@ -300,21 +311,27 @@ def _least_lead(chance: Floats, line: float) -> Ints:
 
 
 def _raised(chance: Floats, k: int, error: float) -> float:
-    """The lowest line found (bisection over the chances that occur) whose worst `differs` keeps the error.
+    """The lowest line found, of the chances that occur, whose worst `differs` keeps the error.
 
-    Without ties and unreadable votes, over both chances on the grid; half of it, since (1 - p, 1 - p_ba) mirrors it.
+    By bisection over both chances on the grid (half of it: (1 - p, 1 - p_ba) mirrors it), without ties and unreadable
+    votes; then raised further until coins with a share of those keep it too (they make full votes tie for odd k).
     """
     n = np.arange(k + 1)
-    chance = chance[n, n]
     one, two = (x.ravel() for x in np.meshgrid(_GRID[_GRID >= 0.5 - _ROUNDING], _GRID))
-    lines = np.unique(chance[chance >= 0.5])
+    lines = np.unique(chance[n, n][chance[n, n] >= 0.5])
     low, high = 0, len(lines) - 1  # the last line is a certain win: it never differs
     while low < high:
         middle = (low + high) // 2
-        if _walk(_least_lead(chance, float(lines[middle])), k, one, two).differs.max() <= error:
+        bound = np.broadcast_to(_least_lead(chance[n, n], float(lines[middle]))[:, None], (k + 1, k + 1))
+        if _walk(bound, k, one, two, np.zeros(len(one))).differs.max() <= error:
             high = middle
         else:
             low = middle + 1
+    half = np.full(len(_OTHER), 0.5)
+    while high < len(lines) - 1:
+        if _walk(_least_lead(chance, float(lines[high])), k, half, half, _OTHER).differs.max() <= error:
+            break
+        high += 1
     return float(lines[high])
 
 
