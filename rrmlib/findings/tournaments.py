@@ -57,9 +57,7 @@ def matrices(lab: Lab, name: str) -> Played:
     return out
 
 
-def _matrix(
-    n: int, one: Pool, pairs: Sequence[tuple[int, int, int]], samples: Sequence[int], *, split: bool
-) -> Matrix:
+def _matrix(n: int, one: Pool, pairs: Sequence[tuple[int, int, int]], samples: Sequence[int], *, split: bool) -> Matrix:
     """`split`: AB and BA are matches of their own, so that a schedule is answered in the order that it asks for."""
     matches = []
     ab, ba = (np.flatnonzero(one.orders == order)[list(samples)] for order in (0, 1))

@@ -1,0 +1,54 @@
+"""Figures of notebook `multi_response`: picking the best of several, on the lab's lists and in simulation.
+
+Left out: tables (`findings/tournaments.py`, `simulation.py`).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rrmlib.figures import style
+from rrmlib.figures.style import DASHED, QUIET, RULE
+
+
+def picks(
+    table: pd.DataFrame, *, family: str = "all", cost: str = "judgments", chance: float = 0.0, title: str = ""
+) -> Figure:
+    """Accuracy of the pick against its cost (log scale), a line per schedule through its votes a match (written there).
+
+    `table`: schedule, votes, family, n, value, lo, hi, judgments, tokens. A schedule that asks no matches (a scalar
+    model) is a dashed line. `cost` is "judgments" or "tokens". Raises ValueError for an empty table.
+    """
+    shown = style.need(table[table["family"] == family], f"schedule votes family n value lo hi matches {cost}")
+    look = style.looks(list(dict.fromkeys(shown["schedule"])))
+    with style.apply():
+        fig = style.figure(7.4, 3.6, title)
+        ax = fig.subplots()
+        ax.set_xscale("log")
+        ax.grid(axis="y", color=RULE, lw=0.6)
+        for i, (name, one) in enumerate(look.items()):
+            line = shown[shown["schedule"] == name].sort_values(cost)
+            if line["matches"].max() == 0:
+                ax.axhline(line["value"].iloc[0], color=one.colour, lw=1.1, ls=DASHED, label=one.name)
+                continue
+            x = line[cost] * 1.015 ** (i - len(look) / 2)
+            ax.vlines(x, line["lo"], line["hi"], color=one.colour, lw=1.0, alpha=0.4)
+            ax.plot(x, line["value"], one.marker + "-", color=one.colour, ms=5, lw=1.0, mec="white", label=one.name)
+            for at, row in zip(x, line.itertuples()):
+                ax.annotate(
+                    f"{row.votes}", (at, row.value), (3, 3), textcoords="offset points", fontsize=6.5, color=QUIET
+                )
+        if chance:
+            ax.axhline(chance, color=QUIET, lw=0.8, ls=DASHED)
+        ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+        ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
+        ax.set_xlabel(f"{cost} per list")
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7.5)
+        n = int(shown["n"].max())
+        style.note(
+            fig,
+            f"The best of the responses is picked (%), {n} lists, 95 % interval; replications of one vote are averaged. "
+            "Small figures: votes a match.",
+        )
+        return style.finish(fig, "picks", shown)
