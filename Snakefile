@@ -6,6 +6,7 @@
 #   make figures PROFILE=laptop          everything that is stale
 #   .venv/bin/snakemake -n --cores 1     what would run, and why
 #   .venv/bin/snakemake --executor slurm -j 50 --config profile=study
+import re
 import sys
 from pathlib import Path
 
@@ -23,16 +24,23 @@ FIGURES = {
     "distillation": ["oracles", "sections", "contrasts", "curves", "meta"],
     "rl": ["sections", "contrasts", "curves", "thinking", "behaviours", "gain"],
     "ablation": ["arms", "contrasts", "sizes", "noise"],
+    "scaling": ["votes", "ties", "published", "budgets", "spending", "frontier", "difficulty"],
+    "multi_response": ["judgments", "tokens", "simulation"],
+    "recorded": ["votes", "resolution", "ratings"],
 }
 BEHAVIOURS = [f"base-s.{name}" for name in ("careful", "read", "guess", "first", "longer", "polite")]
-# What a notebook reads of the lab beside the models that its own parameters name: judges and models, "*" for all.
-# Those that the profile's lab.yaml does not have are left out.
+# Judges that are asked for test-time compute alone: pools, budgets, candidates.
+COMPUTE = re.compile(r"\.(pool|b\d+|pairs|candidates)")
+# What a notebook reads of the lab beside the models that its own parameters name: judges and models, "*" for all but
+# those of COMPUTE. Those that the profile's lab.yaml does not have are left out.
 NEEDS = {
     "world": {"judges": ["base-s", "base-s.t1", *BEHAVIOURS]},
     "distillation": {"judges": "*", "models": "*"},
     "rl": {"judges": "*", "models": "*"},
     "ablation": {"judges": "*", "models": "*"},
+    "scaling": {"judges": ["rrm-s", "grm-s", "direct-s", "direct-rl-s", "scalar-s"], "models": ["base-s", "meta-s"]},
 }
+READS = {"scaling": (".pool", ".b"), "multi_response": (".pairs", ".candidates")}
 if profile["needs_recorded"]:
     try:
         data_dir()
@@ -63,7 +71,13 @@ def needs(notebook):
     for each in LABS.values():
         for kind, mark in {"models": each.mark, "judges": each.judged_mark}.items():
             wanted, known = NEEDS.get(notebook, {}).get(kind, []), getattr(each, kind)
-            found += [here(mark(name)) for name in known if wanted == "*" or name in wanted]
+            for name in known:
+                compute = COMPUTE.search(name)
+                if compute and kind == "judges":
+                    read = compute[0].startswith(READS.get(notebook, ()))
+                else:
+                    read = wanted == "*" or name in wanted
+                found += [here(mark(name))] if read else []
     return found
 
 
