@@ -211,7 +211,7 @@ def next_votes(
 
     In order of need, by="uncertainty": the posterior chance of the leader's side, under Beta(prior, prior), closest to
     1/2; then the fewest votes; then a draw from id and seed. by="uniform": fewest votes, then the draw. Items that have
-    k_max votes get none. `price` is the expected cost of an item's next vote (one number or one per item). `choices` and
+    k_max votes get none. `price` is the expected cost of the next vote (one number or one per item). `choices` and
     `asked` as in `stopping.settle`; a pure function of the votes so far.
     Raises ValueError for width < 0, left < 0, k_max < 1, prior <= 0, price <= 0.
     """
