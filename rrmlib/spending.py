@@ -8,9 +8,10 @@ sequences and sets it against the full vote of k_max on the same samples, paired
 
 A fixed BUDGET is spread instead by `next_votes`: each round, one more vote for the items whose leader is least sure
 (posterior chance of the leader's side closest to 1/2; an item without votes is at 1/2), or for those with the fewest
-votes (`by="uniform"`, what fixed k does). What an item will cost is not known before it is asked, so a round holds no
-more votes than the rest of the budget pays for at the mean cost so far; the last one may come out dearer. `Run.cost`
-says what was spent. A judge that tosses a coin on an item would take votes for ever: `k_max` ends that.
+votes (`by="uniform"`, what fixed k does). What a vote costs is not known before it is asked for, so it is expected to
+cost what the item's votes have cost so far (without any: the mean of all), and a round holds what the rest of the
+budget then pays for. It may come out dearer: `Run.cost` says what was spent. A judge that tosses a coin on an item
+would take votes for ever: `k_max` ends that.
 
 Left out: the rules (`stopping.py`), exact votes at a fixed k (`vote.py`), asking an engine.
 
@@ -196,23 +197,28 @@ def compare(
 def next_votes(
     choices: ArrayLike,
     asked: ArrayLike,
-    votes: int,
+    width: int,
     *,
     k_max: int,
+    left: float = math.inf,
+    price: ArrayLike = 1.0,
     by: By = "uncertainty",
     prior: float = 1.0,
     ids: Ids | None = None,
     seed: int = 0,
 ) -> Ints:
-    """Which items get one more vote now: at most `votes` of them, 0 or 1 each, none beyond k_max.
+    """Which items get one more vote now, 0 or 1 each: at most `width`, and only as many as `left` pays for.
 
-    by="uncertainty": the posterior chance of the leader's side, under Beta(prior, prior), closest to 1/2; then the
-    fewest votes; then a draw from id and seed. by="uniform": fewest votes, then the draw. Arguments as `settle`; a
-    pure function of the votes so far. Raises ValueError for votes < 0, k_max < 1, prior <= 0.
+    In order of need, by="uncertainty": the posterior chance of the leader's side, under Beta(prior, prior), closest to
+    1/2; then the fewest votes; then a draw from id and seed. by="uniform": fewest votes, then the draw. Items that have
+    k_max votes get none. `price` is the expected cost of the next vote (one number or one per item). `choices` and
+    `asked` as in `stopping.settle`; a pure function of the votes so far.
+    Raises ValueError for width < 0, left < 0, k_max < 1, prior <= 0, price <= 0.
     """
     pool, there = check_choices(choices), np.asarray(asked)
-    if votes < 0 or k_max < 1 or prior <= 0:
-        raise ValueError(f"need votes >= 0, k_max >= 1 and prior > 0, not {votes}, {k_max} and {prior}")
+    cost = np.broadcast_to(np.asarray(price, dtype=float), len(pool))
+    if width < 0 or k_max < 1 or not left >= 0 or prior <= 0 or not (cost > 0).all():
+        raise ValueError(f"need width, left >= 0, k_max >= 1, prior, price > 0, not {width}, {left}, {k_max}, {prior}")
     if by not in ("uncertainty", "uniform"):
         raise ValueError(f"by must be 'uncertainty' or 'uniform', not {by!r}")
     if there.shape != (len(pool),) or (there < 0).any() or (there > pool.shape[1]).any():
@@ -224,8 +230,9 @@ def next_votes(
         sure = 1 - betainc(prior + np.maximum(first, second), prior + np.minimum(first, second), 0.5)
     lot = np.array([_hash(seed, name) >> 64 for name in _names(ids, len(pool))], dtype=np.uint64)
     rank = np.lexsort((lot, there, np.round(sure, 12)))  # rounded: 3 to 1 and 1 to 3 are equally sure
+    rank = rank[there[rank] < k_max][:width]
     asks = np.zeros(len(pool), dtype=np.intp)
-    asks[rank[there[rank] < min(k_max, pool.shape[1])][:votes]] = 1
+    asks[rank[np.cumsum(cost[rank]) <= left + 1e-9]] = 1
     return asks
 
 
@@ -244,9 +251,8 @@ def spread(
 ) -> Run:
     """A budget on a stored pool: rounds of at most `width` votes by `next_votes`, until it is used up.
 
-    `per_vote` is what a vote is taken to cost before any was seen; afterwards the mean so far. The verdict is the
-    majority of what an item got. Raises ValueError for a negative budget, per_vote <= 0, width < 1, or k_max beyond the
-    pool.
+    `per_vote` is what a vote is expected to cost before any was seen. The verdict is the majority of what an item got.
+    Raises ValueError for a negative budget, per_vote <= 0, width < 1, or k_max beyond the pool.
     """
     pool = check_choices(choices)
     price = _prices(tokens, pool)
@@ -254,15 +260,18 @@ def spread(
         raise ValueError(f"need budget >= 0, per_vote > 0 and width >= 1, not {budget}, {per_vote} and {width}")
     if k_max > pool.shape[1]:
         raise ValueError(f"k_max = {k_max} votes, the pool has {pool.shape[1]} samples")
-    asked, rounds = np.zeros(len(pool), dtype=np.intp), 0
+    asked, rounds, left = np.zeros(len(pool), dtype=np.intp), 0, float(budget)
+    own = np.full(len(pool), float(per_vote))
     while True:
-        spent = float(_paid(price, asked).sum())
-        mean = spent / asked.sum() if spent else per_vote
-        most = max(0, min(width, math.floor((budget - spent) / mean + 1e-9)))
-        asks = next_votes(pool, asked, most, k_max=k_max, by=by, prior=prior, ids=ids, seed=seed)
+        asks = next_votes(
+            pool, asked, width, k_max=k_max, left=max(left, 0.0), price=own, by=by, prior=prior, ids=ids, seed=seed
+        )
         if not asks.any():
             break
         asked, rounds = asked + asks, rounds + 1
+        paid = _paid(price, asked)
+        left = budget - float(paid.sum())
+        own = np.where(paid > 0, paid / np.maximum(asked, 1), paid.sum() / asked.sum() or per_vote)
     seen = np.where(np.arange(pool.shape[1]) < asked[:, None], pool, np.nan)
     return Run(_majority(seen), asked, asked, _paid(price, asked), np.zeros(len(pool), dtype=bool), rounds)
 

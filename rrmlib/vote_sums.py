@@ -157,7 +157,7 @@ def meta_vote(
     kept = (k if weighted else max(1, k // 2)) if keep is None else keep
     if k >= 1 and not 1 <= kept <= k:
         raise ValueError(f"keep must be at least 1 and at most k = {k}, not {kept}")
-    weight = 1 / (1 + np.exp(-value.clip(-500, 500))) if weighted else np.ones(value.shape)
+    weight = 1 / (1 + np.exp(-np.nan_to_num(value).clip(-500, 500))) if weighted else np.ones(value.shape)
     return _over_subsets(pool, right, k, weight, value, kept, orders, ids, draws, seed)
 
 
@@ -178,6 +178,8 @@ def pick(
     items, samples = pool.shape[:2]
     names = _ids(ids, items)
     read: Bools = np.logical_not(np.isnan(pool).any(axis=2))
+    if meta is None and keep is not None:
+        raise ValueError("keep needs meta scores to keep by")
     if meta is not None:
         value = np.asarray(meta, dtype=float)
         kept = max(1, samples // 2) if keep is None else keep

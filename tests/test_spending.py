@@ -152,6 +152,8 @@ def test_the_least_sure_leader_is_asked_next() -> None:
     assert asks[4] == [0, 1, 1, 1, 1]
     assert asks[5] == [1, 1, 1, 1, 1]
     assert next_votes(votes, asked, 5, k_max=3).tolist() == [0, 1, 1, 0, 1]
+    dear = next_votes(votes, asked, 5, k_max=4, left=10, price=[1, 6, 1, 3, 4])  # 4 + 6, and no more
+    assert dear.tolist() == [0, 1, 0, 0, 1]
     assert next_votes(votes, asked, 2, k_max=4, by="uniform").tolist() == [0, 0, 1, 0, 1]
 
 
@@ -162,13 +164,22 @@ def test_a_budget_is_spent_and_not_overspent() -> None:
         assert run.cost.sum() == run.asked.sum() == 700
         assert run.rounds == 14
         run = spread(votes, 40_000, tokens, per_vote=50, width=50, k_max=16, by=by)  # type: ignore[arg-type]
-        assert 40_000 - 90 < run.cost.sum() < 40_000 + 50 * 40
+        assert 40_000 - 90 < run.cost.sum() < 40_000 + 50 * 20
     even = spread(votes, 700, width=50, k_max=16, by="uniform")
     assert even.asked.max() - even.asked.min() == 1
     assert (spread(votes, 1e9, width=200, k_max=16).asked == 16).all()
     assert (
         spread(votes, 1e9, width=200, k_max=16).credit(labels).tolist() == majority(votes, labels, 16).credit().tolist()
     )
+
+
+def test_dear_items_do_not_break_the_budget() -> None:
+    """The unsure items are the long ones: at the mean price of all votes the last round would cost too much."""
+    votes, _, _ = judge(8, 500, 16)
+    unsure = votes.mean(axis=1) * (1 - votes.mean(axis=1))
+    tokens = np.round(20 + 400 * unsure)[:, None] * np.ones(16)
+    run = spread(votes, 60_000, tokens, per_vote=50, width=200, k_max=16)
+    assert 0.99 < run.cost.sum() / 60_000 < 1.005
 
 
 def test_uncertainty_spends_better_than_even_shares() -> None:
@@ -214,6 +225,9 @@ def test_no_budget_buys_nothing_and_is_scored_as_unread() -> None:
         (lambda: spread([[1, 0]], 1, width=1, k_max=3), "the pool has 2 samples"),
         (lambda: next_votes([[1, 0]], [3], 1, k_max=2), r"asked must lie in 0\.\.2"),
         (lambda: next_votes([[1, 0]], [0], 1, k_max=0), "k_max >= 1"),
+        (lambda: next_votes([[1, 0]], [0], -1, k_max=2), "need width, left >= 0"),
+        (lambda: next_votes([[1, 0]], [0], 1, k_max=2, left=-5), "need width, left >= 0"),
+        (lambda: next_votes([[1, 0]], [0], 1, k_max=2, price=0), "price > 0"),
         (lambda: next_votes([[1, 0]], [0], 1, k_max=2, by="need"), "by must be"),
         (lambda: next_votes([[1, 0]], [0], 1, k_max=2, ids=["a", "b"]), "2 ids for 1 items"),
     ],

@@ -92,7 +92,7 @@ def test_walds_boundary_is_the_gamblers_ruin() -> None:
     assert rule.lead[10, 10] == 8
     e = expected(rule, [0.6, 0.4, 0.7])
     assert e.wrong[:2] == pytest.approx(1 / (1 + 1.5**8), rel=0.02)
-    assert e.boundary[0] == pytest.approx(1, abs=0.01)
+    assert e.boundary[0] == pytest.approx(1, abs=0.02)
     assert e.votes[0] == pytest.approx(8 * (1 - 2 * e.wrong[0]) / 0.2, rel=1e-2)  # Wald: E lead / drift
     assert e.wrong[2] < e.wrong[0]
 

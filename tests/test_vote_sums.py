@@ -165,8 +165,13 @@ def test_the_meta_rm_never_keeps_the_unreadable() -> None:
     pool, meta = [[NAN, 1, 0, 0]], [[5.0, 0.3, 0.2, 0.1]]
     vote = meta_vote(pair_scores(pool), pair_best([1]), meta, 4, keep=1)
     assert (vote.credit()[0], vote.unread[0]) == (1.0, 0.0)
-    blank = meta_vote(pair_scores(pool), pair_best([1]), [[NAN, 0.3, 0.2, 0.1]], 1)
-    assert blank.unread[0] == pytest.approx(1 / 4)
+    for weighted in (False, True):  # what could not be read needs no meta score
+        blank = meta_vote(pair_scores(pool), pair_best([1]), [[NAN, 0.3, 0.2, 0.1]], 1, weighted=weighted)
+        assert blank.unread[0] == pytest.approx(1 / 4)
+        assert blank.credit()[0] == pytest.approx(1 / 4)
+        assert meta_vote(pair_scores(pool), pair_best([1]), [[NAN, 9, -9, -9]], 4, weighted=weighted).right[0] == (
+            1.0 if weighted else 0.0
+        )
 
 
 def test_weights_are_the_sigmoid_of_the_meta_score() -> None:
@@ -249,6 +254,8 @@ def test_a_pick_can_be_guided() -> None:
         (lambda: meta_vote([[[1, 2]] * 2], SECOND, [[0, NAN]], 2), "row 0, sample 1.*meta"),
         (lambda: meta_vote([[[1, 2]] * 2], SECOND, [[0]], 2), "meta must be"),
         (lambda: pick([[[1, 2]]], ids=[], seed=0), "0 ids for 1 items"),
+        (lambda: pick([[[1, 2]]], ids=["a"], seed=0, keep=1), "keep needs meta"),
+        (lambda: pick([[[1, 2]]], ids=["a"], seed=0, meta=[[NAN]]), "meta must be finite"),
     ],
 )
 def test_bad_input_is_said(call, message: str) -> None:
