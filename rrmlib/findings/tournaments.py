@@ -28,7 +28,7 @@ from rrmlib.lab import Lab, items, judged
 from rrmlib.rating import bradley_terry
 from rrmlib.schedulers import Knockout, RoundRobin, Swiss, seeded_bracket
 from rrmlib.stats import clustered_mean, paired_difference
-from rrmlib.tournament import Matrix, Match, Scheduler, replay
+from rrmlib.tournament import Match, Matrix, Scheduler, replay
 
 # votes a match -> (list -> one round robin per replication)
 Played = Mapping[int, Mapping[str, Sequence[Matrix]]]
