@@ -48,7 +48,7 @@ def picks(
         n = int(shown["n"].max())
         style.note(
             fig,
-            f"The best of the responses is picked (%), {n} lists, 95 % interval; replications of one vote are averaged. "
+            f"The best of the responses is picked (%), {n} lists, 95 % interval; replications are averaged. "
             "Small figures: votes a match.",
         )
         return style.finish(fig, "picks", shown)
