@@ -444,11 +444,10 @@ def world(lab: Lab, *, fresh: bool = False, log: Callable[[str], Any] = say) -> 
 
 
 def items(lab: Lab, split: str) -> list[Item]:
-    """The items of one split, read from the world's folder or made (`SPLITS`). Raises ParameterError for an unknown
-    split."""
-    if split in SPLITS:
-        return list(_load(SPLITS[split])())
+    """The items of one split, from the world's folder or made (`SPLITS`). Raises ParameterError for an unknown one."""
     file = world(lab) / f"{split}.jsonl"
+    if not file.is_file() and split in SPLITS:
+        return list(_load(SPLITS[split])())
     if not file.is_file():
         there = ", ".join([*sorted(path.stem for path in file.parent.glob("*.jsonl")), *SPLITS])
         raise ParameterError(f"{lab.file}: the world has no split {split!r}; there are: {there}")

@@ -30,9 +30,9 @@ from rrmlib.world.problem import Problem, stream
 from rrmlib.world.reasoning import Chain, Program
 from rrmlib.world.reasoning import write as write_response
 
-KINDS = {"read": 0.15, "solve": 0.20, "grade": 0.24, "compare": 0.09, "judge": 0.32}
+KINDS = {"read": 0.15, "solve": 0.20, "grade": 0.25, "compare": 0.11, "judge": 0.29}
 # How often each behaviour speaks in the JUDGE documents.
-SHARES = {"careful": 0.22, "guess": 0.30, "read": 0.18, "longer": 0.12, "polite": 0.10, "first": 0.08}
+SHARES = {"careful": 0.12, "guess": 0.34, "read": 0.20, "longer": 0.14, "polite": 0.12, "first": 0.08}
 FAMILY_SHARES = {"chain": 0.29, "program": 0.30, "chat": 0.29, "safety": 0.12}
 HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
 VOCAB = 736

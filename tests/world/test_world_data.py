@@ -42,7 +42,7 @@ def world():
 def context(items, folder, format="rrm_compact", **options):
     model = Model("m", {"recipe": "sft"}, data="x", options=options)
     prompt = load_prompt(format) if format else None
-    return Context(model, 0, {}, lambda: items, folder, folder, prompt, lambda _: None)
+    return Context(model, 0, {}, lambda: items, folder, [folder] if folder else [], prompt, lambda _: None)
 
 
 def pair(number, first, second, label, subset="chat"):
@@ -128,7 +128,7 @@ def test_a_list_format_gives_the_truth_in_the_order_shown_and_lists_too(world, f
     prompt = load_prompt("grm_compact")
     made = data.rl(context(world, folder, "grm_compact"))
     known = {item.id: item for item in (*world["rl"], *world["rl-lists"])}
-    assert Counter(len(row["truth"]) for row in made.rows) == {2: 2 * 32, 3: 2 * 4}
+    assert Counter(len(row["truth"]) for row in made.rows) == {2: 2 * 32, 3: 2 * 2, 4: 2 * 2}
     for row in made.rows:
         assert set(row) == {"prompt", "truth", "group", "id"}
         item, best = known[row["id"]], row["truth"].index(max(row["truth"]))
