@@ -25,8 +25,8 @@ from rrmlib.judgment import Judgment
 from rrmlib.parse import parse
 from rrmlib.prompt import load_prompt
 from rrmlib.store import Store
-from rrmlib.world.families import problem_of
 from rrmlib.world.candidates import pairs_of
+from rrmlib.world.families import problem_of
 from rrmlib.world.judging import PREFIX, write
 from rrmlib.world.pairs import build, candidate_sets
 from rrmlib.world.problem import stream

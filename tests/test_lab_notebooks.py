@@ -49,6 +49,14 @@ RUNS = {
         },
         ["budgets", "difficulty", "frontier", "published", "spending", "ties", "votes"],
     ),
+    "multi_response": (
+        {
+            "scalar": "",
+            "simulated": 4,
+            "contrasts": [{"a": ["knockout, one bracket", 4], "b": ["round robin, wins", 1]}],
+        },
+        ["judgments", "simulation", "tokens"],
+    ),
     "distillation": ({"meta_limit": 4}, ["contrasts", "curves", "meta", "oracles", "sections"]),
     "ablation": (
         {

@@ -33,8 +33,11 @@ def resolution(source: Source, name: str) -> pd.DataFrame:
     resolution, not accuracy.
     """
     scores = source.scores
-    whole = ~np.isnan(scores).any(axis=(1, 2))
-    kept, clusters = scores[whole], [item.cluster or item.id for item, keep in zip(source.items, whole) if keep]
+    whole = np.logical_not(np.isnan(scores).any(axis=(1, 2)))
+    kept, clusters = (
+        scores[whole],
+        [item.cluster or item.id for item, keep in zip(source.items, whole.tolist()) if keep],
+    )
     sums = kept.sum(axis=1)
     best = sums >= sums.max(axis=1, keepdims=True) - 1e-9
     out = []
