@@ -103,10 +103,13 @@ class BradleyTerry:
         return np.bincount(np.argmax(self.sample(draws, seed), axis=1), minlength=n) / draws
 
     def sample(self, draws: int, seed: int | Sequence[int] = 0) -> Floats:
-        """Strengths drawn from the normal approximation, shape (draws, n)."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return self.strengths + np.random.default_rng(seed).standard_normal((draws, len(values))) @ root.T
+        """Strengths drawn from the normal approximation, shape (draws, n), each draw around its own mean."""
+        n = len(self.strengths)
+        scale = float(np.trace(self.covariance)) / n or 1.0
+        regular = self.covariance + scale / n  # a shift of all strengths together, taken out again below
+        regular[range(n), range(n)] += 1e-9 * scale
+        noise = np.random.default_rng(seed).standard_normal((draws, n)) @ np.linalg.cholesky(regular).T
+        return self.strengths + noise - noise.mean(axis=1, keepdims=True)
 
 
 # --- Win rate and Elo -------------------------------------------------------------------------------------------------

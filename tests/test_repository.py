@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LAYERS = [
     {"comparison", "judgment"},
-    {"prompt", "parse", "stats", "position", "vote", "tournament", "rating", "patterns"},
+    {"prompt", "parse", "stats", "position", "vote", "patterns"}
+    | {"tournament", "schedulers", "rating", "rating_fit", "simulation"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage"},
     {"judge", "score", "world", "train", "rewards", "lab", "findings"},
     {"figures", "claims", "viewer"},
