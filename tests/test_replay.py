@@ -24,7 +24,7 @@ def test_every_recorded_number_is_reproduced(replay, recorded):
     rows = replay.compare(recorded)
     assert [row for row in rows if row[3] == "!"] == []
     parts = Counter(path.split(" / ")[0] for path, *_ in rows)
-    assert parts == {"judgebench": 378, "llmbar": 807, "pandalm": 41, "rm_r1": 96, "rrm_official": 22}
+    assert parts == {"judgebench": 378, "llmbar": 807, "pandalm": 41, "rm_r1": 96, "rrm_official": 74}
 
 
 @pytest.mark.parametrize(
