@@ -71,9 +71,7 @@ class SimulatedJudge:
 
     def __post_init__(self) -> None:
         if self.spread < 0 or self.noise <= 0 or not 0 <= self.correlation < 1 or not 0 <= self.unread <= 1:
-            raise ValueError(
-                f"{self}: spread >= 0, noise > 0, correlation in 0..1 (below 1), unread in 0..1 are needed"
-            )
+            raise ValueError(f"{self}: needed are spread >= 0, noise > 0, correlation in [0, 1), unread in [0, 1]")
 
     def world(self, n: int, seed: int, votes: int = 1) -> tuple[Floats, Matrix]:
         """Strengths (log-odds, around their mean) of n candidates, and all pairs judged `votes` times in each order."""
@@ -248,15 +246,9 @@ def coverage(
         inside.append(float(np.mean((fit.lo <= strengths) & (strengths <= fit.hi))))
         held.append(fit.bias.lo <= judge.bias <= fit.bias.hi)
         biases.append(fit.bias.value)
-    row: dict[str, Any] = {
-        "n": n,
-        "spread": judge.spread / judge.noise,
-        "correlation": judge.correlation,
-        "votes": votes,
-        "both": both,
-    }
-    row |= {"by_pair": by_pair, "runs": len(held), "strengths": np.mean(inside), "bias": np.mean(held)}
-    return pd.DataFrame([row | {"true_bias": judge.bias, "bias_mean": np.mean(biases)}])
+    row: dict[str, Any] = {"n": n, "spread": judge.spread / judge.noise, "correlation": judge.correlation}
+    row |= {"votes": votes, "both": both, "by_pair": by_pair, "runs": len(held), "strengths": np.mean(inside)}
+    return pd.DataFrame([row | {"bias": np.mean(held), "true_bias": judge.bias, "bias_mean": np.mean(biases)}])
 
 
 # --- Stopping ---------------------------------------------------------------------------------------------------------
