@@ -38,6 +38,7 @@ def finals(folder: Path) -> pd.DataFrame:
     games = {f"mmlu_pro/{question}": Knockout(len(bracket), bracket=bracket) for question in official}
     played = play(games, rrm_official.knockout_judge(verdicts))
     last = {question: played[f"mmlu_pro/{question}"][-1] for question in official}
+    won = {question: games[f"mmlu_pro/{question}"].pick(played[f"mmlu_pro/{question}"]) for question in official}
     read = [j for j in verdicts if j.reading.verdict]
     first = [float(j.reading.verdict.choice == "first") for j in read if j.reading.verdict]
     shown = clustered_mean(first, [j.item.split("/")[1] for j in read])
