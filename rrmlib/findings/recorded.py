@@ -46,9 +46,7 @@ def finals(folder: Path) -> pd.DataFrame:
         "questions": len(official),
         "matches": sum(map(len, played.values())),
         "rivals equal": sum((last[q].first, last[q].second) == (f.first, f.second) for q, f in official.items()),
-        "winners equal": sum(
-            games[f"mmlu_pro/{q}"].pick(played[f"mmlu_pro/{q}"]) == f.winner for q, f in official.items()
-        ),
+        "winners equal": sum(won[q] == f.winner for q, f in official.items()),
         "unread": len(verdicts) - len(read),
         "first preferred": shown.value,
     }
