@@ -26,12 +26,11 @@ from rrmlib.benchmarks.credit import DIFFERS
 from rrmlib.benchmarks.rows import DataError, data_dir, read_json
 from rrmlib.comparison import Order
 from rrmlib.judgment import Judgment, Scores, State
+from rrmlib.schedulers import Knockout
+from rrmlib.tournament import play
 
 SAME_ROWS = "the same rows as expected"
 PROSE = {"note", "where", "covers", "warning"}
-NOT_IN_THIS_BAR = {"mmlu_knockout_32b", "elo_predictions_32b"}  # they need the tournament and the ratings
-if not samples.HAS_RATINGS:
-    NOT_IN_THIS_BAR.add(samples.RATINGS)
 SAMPLED = {  # parts of reference.json in replay_samples.py
     "amel_llmbar": samples.amel_part,
     "prometheus_eval": samples.prometheus_part,
@@ -272,7 +271,15 @@ def rrm_official_part(data: Path) -> dict[str, Any]:
     correct = rrm_official.ppe_correct(root)
     pairs = {name: rrm_official.conflict_pairs(root, name) for name in rrm_official.SETS}
     overall = sum(k / rrm_official.QUESTIONS for k in correct.values()) / len(correct)
+    picks = rrm_official.elo_picks(root)
     return {
+        "mmlu_knockout_32b": {"expected": knockout(root)},
+        "elo_predictions_32b": {
+            "expected": {
+                "questions": len(picks),
+                "picked_candidate_counts": {str(c): picks.count(c) for c in sorted(set(picks))},
+            }
+        },
         "rewardbench_sections_32b": {
             "expected": {**sections, "mean_of_sections": rewardbench.overall(sections)},
             "published": sections,
@@ -291,16 +298,48 @@ def rrm_official_part(data: Path) -> dict[str, Any]:
     }
 
 
+def knockout(root: Path) -> dict[str, Any]:
+    """RRM-32B's recorded votes through our scheduler, beside the official finals."""
+    verdicts = rrm_official.knockout_verdicts(root)
+    bracket, finals = rrm_official.bracket(root), rrm_official.finals(root)
+    games = {f"mmlu_pro/{q}": Knockout(len(bracket), bracket=bracket) for q in finals}
+    played = play(games, rrm_official.knockout_judge(verdicts))
+    said = {j.item: j.text for j in verdicts}
+    texts = Counter(said.values())
+    won = Counter(game.pick(played[item]) for item, game in games.items())
+    rivals = winners = same = 0
+    for question, final in finals.items():
+        item = f"mmlu_pro/{question}"
+        last = played[item][-1]
+        rivals += (last.first, last.second) == (final.first, final.second)
+        winners += games[item].pick(played[item]) == final.winner
+        same += said[f"{item}/round5/match0"] == final.verdict
+    (matches,) = {len(results) for results in played.values()}
+    (rows,) = {final.rows for final in finals.values()}
+    return {
+        "questions": len(played),
+        "matches": sum(len(results) for results in played.values()),
+        "verdict_counts": texts,
+        "verdicts_that_are_neither_assistant": sum(j.state is not State.READ for j in verdicts),
+        "said_assistant_1_pct": 100 * texts["Assistant 1"] / len(verdicts),
+        "final_rivals_equal_official": rivals,
+        "winner_equal_official": winners,
+        "official_rows_per_question": rows,
+        "winner_histogram_over_candidates": {str(c): n for c, n in sorted(won.items())},
+        "comparisons_per_question": matches,
+        "final_verdict_equal_official": same,
+    }
+
+
 def in_scope(reference: dict[str, Any]) -> dict[str, Any]:
     """The parts of reference.json that this bar covers: expected, and published where it refers to the same rows."""
     scope: dict[str, Any] = {}
     for part in PARTS:
         if "expected" in reference[part]:  # one thing, and not several by name
-            expected = reference[part]["expected"]
-            scope[part] = {"expected": {k: v for k, v in expected.items() if k not in NOT_IN_THIS_BAR}}
+            scope[part] = {"expected": reference[part]["expected"]}
             continue
         for name, entry in reference[part].items():
-            if name.startswith("_") or name in NOT_IN_THIS_BAR:
+            if name.startswith("_"):
                 continue
             kept = {k: v for k, v in entry.items() if k not in ("published", "expected_equals_published")}
             if entry.get("published", {}).get("covers") == SAME_ROWS:
@@ -369,7 +408,6 @@ def main() -> int:
     parts = Counter(path.split(" / ")[0] for path, *_ in rows)
     print(f"\nleaves compared: {len(rows)} ({', '.join(f'{part} {n}' for part, n in parts.items())})")
     print(f"the same to all printed digits: {marks['=']}; within a relative 1e-12: {marks['~']}")
-    print(f"not in this bar (issue 4): {', '.join(sorted(NOT_IN_THIS_BAR))}")
     print(f"mismatches: {marks['!']}")
     return 1 if marks["!"] or not rows else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -17,9 +16,9 @@ from rrmlib.benchmarks.credit import DIFFERS
 from rrmlib.benchmarks.ppe import best_of_k_curve
 from rrmlib.benchmarks.source import Matches, Source
 from rrmlib.judgment import Judgment, State
+from rrmlib.rating import bradley_terry
 
 RATINGS = "bradley_terry_elo_scale_mean0_ties_half"
-HAS_RATINGS = importlib.util.find_spec("rrmlib.rating") is not None
 
 
 def amel_part(data: Path) -> dict[str, Any]:
@@ -175,13 +174,11 @@ def arena_part(data: Path) -> dict[str, Any]:
         "models": models,
         "score_derived_pairwise": {k: dict(zip(("win", "tie", "loss"), v)) for k, v in pairs.items()},
     }
-    return {"expected": part | ({RATINGS: elo_scale(games)} if HAS_RATINGS else {})}
+    return {"expected": part | {RATINGS: elo_scale(games)}}
 
 
 def elo_scale(games: Matches) -> dict[str, float]:
     """Bradley-Terry strengths of the names, mean 0, 400 points to a factor of ten."""
-    from rrmlib.rating import bradley_terry
-
     fit = bradley_terry(len(games.names), games.first, games.second, games.score, games.votes, position=games.placed)
     return dict(zip(games.names, (400 * fit.strengths / log(10)).tolist()))
 

@@ -25,6 +25,7 @@ from rrmlib.judgment import Judgment
 from rrmlib.parse import parse
 from rrmlib.prompt import load_prompt
 from rrmlib.store import Store
+from rrmlib.world.candidates import pairs_of
 from rrmlib.world.families import problem_of
 from rrmlib.world.judging import PREFIX, write
 from rrmlib.world.pairs import build, candidate_sets
@@ -138,11 +139,19 @@ class FakeLab:
         for name in ("base-s", "rft-s", "grm-s"):
             listed = {"name": f"{name}.lists", "model": f"lab:{name}", "format": "grm_compact", "split": "test-lists"}
             judges.append(listed)
+        for name, format in (("rrm-s", "rrm_compact"), ("grm-s", "grm_compact")):
+            pool = {"name": f"{name}.pool", "model": f"lab:{name}", "format": format, "temperature": 1.0, "samples": 4}
+            judges.append(pool)
+        judges.append({"name": "rrm-s.b8", "model": "lab:rrm-s", "format": "rrm_compact", "think_budget": 8})
+        pairs = {"name": "rrm-s.pairs", "model": "lab:rrm-s", "format": "rrm_compact", "temperature": 1.0, "samples": 2}
+        judges.append({**pairs, "split": "candidate-pairs"})
         stated = {"models": MODELS, "judges": judges}
         (folder / "params" / profile / "lab.yaml").write_text(yaml.safe_dump(stated, sort_keys=False))
         monkeypatch.chdir(folder)
         monkeypatch.setattr(artefact, "library", lambda *_, **__: [])  # keys without the code: it does not change here
         monkeypatch.setattr(lab, "WORLD", lambda settings, seed: splits(sizes))
+        made = candidate_sets("test", 6, 8, sizes=(5,))
+        monkeypatch.setattr(lab, "SPLITS", {"candidates": lambda: made, "candidate-pairs": lambda: pairs_of(made)})
         lab.world(self.lab(), log=lambda _: None)
 
     def lab(self, seed: int = 0) -> lab.Lab:

@@ -19,6 +19,11 @@ PAIR = [
     {"a": "random-s", "b": "base-s", "section": "overall", "most": 0.03},
 ]
 # Parameters that name judges of the fake lab, and the figures that the workflow expects.
+POOLED = [
+    {"a": ["rrm-s.pool", "majority", 8], "b": ["rrm-s.pool", "majority", 1], "section": "reasoning", "least": 0.0},
+    {"a": ["rrm-s", "greedy", 1], "b": ["rrm-s.b8", "budget", 1], "section": "reasoning"},
+    {"a": ["grm-s.pool", "meta", 8], "b": ["grm-s.pool", "sum", 8], "section": "reasoning"},
+]
 RUNS = {
     "world": ({}, ["base", "behaviours", "leaks"]),
     "rl": (
@@ -30,6 +35,27 @@ RUNS = {
             "least": 1,
         },
         ["behaviours", "contrasts", "curves", "gain", "sections", "thinking"],
+    ),
+    "scaling": (
+        {
+            "ks": [1, 2, 8],
+            "soft": 0,
+            "greedy": ["rrm-s", "grm-s", "direct-s"],
+            "budgets": {"8": "rrm-s.b8"},
+            "solves": "",
+            "k_max": 8,
+            "means": [2.0],
+            "contrasts": POOLED,
+        },
+        ["budgets", "difficulty", "frontier", "published", "spending", "ties", "votes"],
+    ),
+    "multi_response": (
+        {
+            "scalar": "",
+            "simulated": 4,
+            "contrasts": [{"a": ["knockout, one bracket", 4], "b": ["round robin, wins", 1]}],
+        },
+        ["judgments", "simulation", "tokens"],
     ),
     "distillation": ({"meta_limit": 4}, ["contrasts", "curves", "meta", "oracles", "sections"]),
     "ablation": (

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LAYERS = [
     {"comparison", "judgment"},
-    {"prompt", "parse", "stats", "position", "tournament", "rating", "patterns"}
-    | {"vote", "vote_sums", "stopping", "spending", "budget", "schedulers", "adaptive", "rating_fit", "simulation"},
+    {"prompt", "parse", "stats", "position", "patterns", "vote", "vote_sums", "stopping", "spending", "budget"}
+    | {"tournament", "schedulers", "rating", "rating_fit", "simulation"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage"},
     {"judge", "score", "world", "train", "rewards", "lab", "findings"},
     {"figures", "claims", "viewer"},

@@ -52,3 +52,36 @@ def picks(
             "Small figures: votes a match.",
         )
         return style.finish(fig, "picks", shown)
+
+
+def simulated(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Accuracy of the pick against the share of round robin's comparisons, a panel per judge.
+
+    `table`: judge, strategy, n, accuracy, lo, hi, share, runs. Raises ValueError for an empty table.
+    """
+    shown = style.need(table, "judge strategy n accuracy lo hi share runs")
+    look = style.looks(list(dict.fromkeys(shown["strategy"])))
+    panels = list(dict.fromkeys(shown["judge"]))
+    with style.apply():
+        fig = style.figure(2.5 * len(panels) + 2.4, 3.0, title)
+        axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for ax, panel in zip(axes, panels):
+            here = shown[shown["judge"] == panel]
+            ax.grid(axis="y", color=RULE, lw=0.6)
+            for name, one in look.items():
+                row = here[here["strategy"] == name]
+                ax.vlines(row["share"], row["lo"], row["hi"], color=one.colour, lw=1.1)
+                ax.plot(
+                    row["share"], row["accuracy"], one.marker, color=one.colour, ms=5.5, mec="white", label=one.name
+                )
+            ax.set_xlim(0, 1.08)
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+            ax.set_title(panel, loc="left")
+            ax.set_xlabel("comparisons (% of round robin)")
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7.5)
+        n, runs = shown["n"].iloc[0], shown["runs"].min()
+        style.note(
+            fig, f"The best of {n} candidates is picked (%), one vote a match, {runs:,} simulated runs, 95 % interval."
+        )
+        return style.finish(fig, "simulated", shown)

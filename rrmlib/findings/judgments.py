@@ -144,8 +144,8 @@ def fingerprint(rows: pd.DataFrame) -> str:
 
 
 def section_of(item: Item) -> str:
-    """The section that an item counts in; "lists" for a list of candidates."""
-    return SECTION[item.subset] if isinstance(item, Comparison) else "lists"
+    """The section that an item counts in; "lists" for a list of candidates, or a pair of one."""
+    return SECTION.get(item.subset, "lists") if isinstance(item, Comparison) else "lists"
 
 
 def credit(item: Item, judgment: Judgment) -> float:

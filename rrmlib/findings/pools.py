@@ -37,7 +37,8 @@ class Pool:
     """`choices` [items, samples] are 1 (first), 0 (second), 0.5 (tie) or NaN; `scores` [items, samples, 2] or None.
 
     `labels` [items] likewise, NaN where there is none; `tokens` [items, samples]; `orders` [samples], 0 AB and 1 BA.
-    `units` has a row per item: item, cluster, section, difficulty. `said[i][j]` is the judgment of that place.
+    `units` has a row per item: item, cluster, section, difficulty (0: none stated). `said[i][j]` is the judgment of
+    that place.
     """
 
     judge: str
@@ -111,7 +112,7 @@ def of(shown: Sequence[Item], said: Sequence[Judgment], judge: str = "") -> Pool
                 "item": [item.id for item in kept],
                 "cluster": [item.cluster or item.id for item in kept],
                 "section": [section_of(item) for item in kept],
-                "difficulty": [item.difficulty for item in kept],
+                "difficulty": [int(item.difficulty) if item.difficulty.isdecimal() else 0 for item in kept],
             }
         ),
         labels=np.array([verdict.get(item.label or "", np.nan) for item in kept]),

@@ -9,20 +9,48 @@ Left out: readers (`benchmarks/`), what a source itself reports (`measure/replay
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rrmlib.benchmarks import rrm_official
 from rrmlib.benchmarks.source import Matches, Source
 from rrmlib.comparison import Comparison
 from rrmlib.findings.judgments import bounds
 from rrmlib.judgment import Judgment, State
 from rrmlib.rating import bradley_terry, elo
+from rrmlib.schedulers import Knockout
 from rrmlib.stats import clustered_mean
+from rrmlib.tournament import play
 from rrmlib.vote import majority
 from rrmlib.vote_sums import score_sum
 
 SHUFFLES = 50  # orders of the matches in which Elo is run
+
+
+def finals(folder: Path) -> pd.DataFrame:
+    """RRM-32B's recorded knockout (2505.14674, MMLU-Pro, one bracket of 32) played by our scheduler, in one row:
+    questions, matches asked, finals with the recorded rivals and with the recorded winner, verdicts that name neither
+    assistant, and how often the one shown first was preferred (share, with interval over questions)."""
+    verdicts, official = rrm_official.knockout_verdicts(folder), rrm_official.finals(folder)
+    bracket = rrm_official.bracket(folder)
+    games = {f"mmlu_pro/{question}": Knockout(len(bracket), bracket=bracket) for question in official}
+    played = play(games, rrm_official.knockout_judge(verdicts))
+    last = {question: played[f"mmlu_pro/{question}"][-1] for question in official}
+    won = {question: games[f"mmlu_pro/{question}"].pick(played[f"mmlu_pro/{question}"]) for question in official}
+    read = [j for j in verdicts if j.reading.verdict]
+    first = [float(j.reading.verdict.choice == "first") for j in read if j.reading.verdict]
+    shown = clustered_mean(first, [j.item.split("/")[1] for j in read])
+    row = {
+        "questions": len(official),
+        "matches": sum(map(len, played.values())),
+        "rivals equal": sum((last[q].first, last[q].second) == (f.first, f.second) for q, f in official.items()),
+        "winners equal": sum(won[q] == f.winner for q, f in official.items()),
+        "unread": len(verdicts) - len(read),
+        "first preferred": shown.value,
+    }
+    return pd.DataFrame([{**row, "lo": shown.lo, "hi": shown.hi}])
 
 
 def resolution(source: Source, name: str) -> pd.DataFrame:
@@ -33,8 +61,11 @@ def resolution(source: Source, name: str) -> pd.DataFrame:
     resolution, not accuracy.
     """
     scores = source.scores
-    whole = ~np.isnan(scores).any(axis=(1, 2))
-    kept, clusters = scores[whole], [item.cluster or item.id for item, keep in zip(source.items, whole) if keep]
+    whole = np.logical_not(np.isnan(scores).any(axis=(1, 2)))
+    kept, clusters = (
+        scores[whole],
+        [item.cluster or item.id for item, keep in zip(source.items, whole.tolist()) if keep],
+    )
     sums = kept.sum(axis=1)
     best = sums >= sums.max(axis=1, keepdims=True) - 1e-9
     out = []

@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rrmlib.adaptive import Adaptive
 from rrmlib.comparison import CandidateSet, Item
 from rrmlib.findings.judgments import bounds, expectation
 from rrmlib.findings.pools import Pool, pool
 from rrmlib.lab import Lab, items, judged
 from rrmlib.rating import bradley_terry
-from rrmlib.schedulers import Knockout, RoundRobin, Swiss, seeded_bracket
+from rrmlib.schedulers import Adaptive, Knockout, RoundRobin, Swiss, seeded_bracket
 from rrmlib.stats import clustered_mean, paired_difference
 from rrmlib.tournament import Match, Matrix, Scheduler, replay
 

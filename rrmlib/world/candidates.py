@@ -10,7 +10,9 @@ Left out: the lists of three and four that models are trained and tested on (`da
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Literal
 
 from rrmlib.comparison import CandidateSet, Comparison
@@ -34,11 +36,16 @@ def candidates() -> list[CandidateSet]:
 
 
 def pairs() -> list[Comparison]:
-    """Every pair of every list: `id` "<list>:<i>-<j>" with i < j, label by the truth (tie where both are as good)."""
+    """Every pair of every list."""
+    return pairs_of(candidates())
+
+
+def pairs_of(lists: Sequence[CandidateSet]) -> list[Comparison]:
+    """`id` is "<list>:<i>-<j>" with i < j, the label follows from the truth (tie where both are as good)."""
     out = []
-    for each in candidates():
+    for each in lists:
         assert each.truth is not None
-        for i, j in combinations(len(each.responses)):
+        for i, j in combinations(range(len(each.responses)), 2):
             a, b = each.truth[i], each.truth[j]
             label: Label = "first" if a > b else "second" if b > a else "tie"
             out.append(
@@ -55,8 +62,3 @@ def pairs() -> list[Comparison]:
                 )
             )
     return out
-
-
-def combinations(n: int) -> list[tuple[int, int]]:
-    """The pairs (i, j), i < j, of n candidates, in the order of the matrix that schedules replay."""
-    return [(i, j) for i in range(n) for j in range(i + 1, n)]
