@@ -15,7 +15,7 @@ from rrmlib.prompt import load_prompt
 from rrmlib.store import Store
 
 ITEMS = [Comparison(id=f"q{i}", query=ask(f"What is {i}?"), first=f"{i}", second="no", label="first") for i in range(6)]
-VERDICTS = {"rrm": "1}", "rm_r1": "A]]</answer>", "grm": "7, 2}", "grm_single": "1}", "rewardbench2_ratings": "7]]"}
+VERDICTS = {"rrm": " 1}", "rm_r1": "A]]</answer>", "grm": "7, 2}", "grm_single": "1}", "rewardbench2_ratings": "7]]"}
 VERDICTS |= {"judgebench_arena": "A>B]]"}
 
 
@@ -69,8 +69,8 @@ class Thinker:
                 raise EngineError("the machine is on fire")
             self.calls.append(request)
             done = request.prefill
-            if done.endswith("{Assistant "):
-                words = ["1}", "<end>"]
+            if done.endswith("{Assistant"):
+                words = [" 1}", "<end>"]
             elif done.endswith("{"):
                 words = ["Assistant 1}", "<end>"]
             else:
@@ -177,5 +177,5 @@ def test_a_real_model_thinks_no_further_than_its_budget():
     for a, b in zip(full.judgments, cut.judgments):
         assert b.tokens <= 10
         assert b.forced
-        assert "\\boxed{Assistant " in b.text
+        assert "\\boxed{Assistant" in b.text
         assert a.tokens > b.tokens
