@@ -140,7 +140,7 @@ def test_stopping_for_certain_costs_less_and_changes_nothing(one):
 
 def test_a_budget_spread_by_uncertainty_goes_where_judges_disagree(one):
     units = scaling.spent(one, [3.0], k_max=8)
-    mine = units[units["strategy"] == "spread by uncertainty"].set_index("item")
+    mine = units[units["strategy"] == "spread by doubt"].set_index("item")
     wavers = np.nanmean(np.abs(one.choices - np.nanmean(one.choices, axis=1, keepdims=True)), axis=1)
     assert mine["votes"][one.units["item"]].to_numpy()[wavers > 0.4].mean() > mine["votes"].mean()
     assert mine["tokens"].mean() <= 3.5 * one.tokens.mean()
