@@ -5,6 +5,9 @@ text to append, up to the place where the verdict's own first token goes. `judge
 there for a few tokens (`JudgeSpec.think_budget`, `answer_tokens`), and the judgment's finish is "budget": its verdict
 was forced, and its share is reported (`forced` in `score.py`'s coverage and in the figures).
 
+The format's own closing may not suit a model: the lab's judges, which RL has taught to end their thinking with a line
+"best 1", go on with their sums when it is closed for them. A spec's `conclude` then takes its place ("\nbest").
+
 Left out: when a judge should stop by itself (`stopping.py`), shorter answers by instruction.
 
     >>> closing("rrm", "<think>\nfrom 3 a+4=7", opens_think=False)

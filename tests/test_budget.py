@@ -119,6 +119,23 @@ def test_a_verdict_that_has_begun_only_goes_on():
     assert all(j.forced for j in done.judgments)
 
 
+def test_a_judge_may_be_asked_in_other_words():
+    class Concludes(Thinker):
+        def generate(self, requests):
+            if not requests[0].prefill.endswith("\nso best"):
+                yield from super().generate(requests)
+                return
+            for index, request in enumerate(requests):
+                self.calls.append(request)
+                yield [(index, Completion(" 2</think>\\boxed{Assistant 2}", "stop", tokens=3))]
+
+    done = judged(judge(Concludes(), think_budget=4, conclude="\nso best"))
+    assert {j.text for j in done.judgments} == {"w0 w1 w2 w3 \nso best 2</think>\\boxed{Assistant 2}"}
+    assert all(j.forced and j.state is State.READ for j in done.judgments)
+    begun = judged(judge(Thinker(2), think_budget=4, conclude="\nso best"))
+    assert {j.text for j in begun.judgments} == {"w0 w1 \n</think>\n\\boxed{Assistant 1}"}
+
+
 def test_no_thinking_at_all_asks_once():
     one = judge(think_budget=0)
     done = judged(one)
