@@ -388,7 +388,9 @@ def _closed(judge: Judge, task: _Task, done: Mapping[str, Completion], opens_thi
                 forced.append(None)
                 continue
         ask = closing(name, said, opens_think=opens_think)
-        prefill = said + (spec.conclude if ask and spec.conclude else ask)
+        if ask and spec.conclude:
+            ask = spec.conclude.lstrip("\n") if said.endswith("\n") else spec.conclude
+        prefill = said + ask
         sampling = replace(request.sampling, max_tokens=spec.answer_tokens)
         forced.append(_seeded(judge, replace(request, prefill=prefill, sampling=sampling)))
     return replace(task, forced=tuple(forced))
