@@ -8,6 +8,14 @@ was forced, and its share is reported (`forced` in `score.py`'s coverage and in 
 The format's own closing may not suit a model: the lab's judges, which RL has taught to end their thinking with a line
 "best 1", go on with their sums when it is closed for them. A spec's `conclude` then takes its place ("\nbest").
 
+Where the engine can force text in the middle of a generation (`generate_closed`: vLLM), greedy judges ask once instead
+of twice. It changes no result: B counts every token of the judge's turn, its `<think>` too; the forced tokens count for
+nothing; both parts of the one call are stored under the keys of the two rounds, which hold the budget (max_tokens) and
+the text so far (prefix). What the engine cannot close just as the second round would (a line break at the cut, a
+thinking that was closed already, a verdict that has begun, text whose tokens merge with the closing) is asked a second
+time. Sampled judges always have two rounds: the verdict has a seed of its own, and so a key that the one call, drawn
+with the first seed to its end, would not fill truthfully.
+
 Left out: when a judge should stop by itself (`stopping.py`), shorter answers by instruction.
 
     >>> closing("rrm", "<think>\nfrom 3 a+4=7", opens_think=False)
@@ -63,6 +71,14 @@ def closing(parser: str, text: str, *, opens_think: bool) -> str:
     if sign in answer[answer.rfind("</eval>") + 1 :]:
         return ""
     return wanted if sign == "<answer>" else _line(answer) + wanted
+
+
+def forcing(parser: str, text: str, *, opens_think: bool) -> str:
+    """What an engine that closes the thinking by itself is told to force: `closing` of thinking that is open in
+    mid-line. "" where RM-R1's sections, open after `text`, would be closed instead. Raises ValueError as `lead`."""
+    _, sign = lead(parser)
+    _, thinking = after_thinking(text, opens_think)
+    return "" if sign == "<answer>" and not thinking else closing(parser, "so", opens_think=True)
 
 
 def _line(text: str) -> str:

@@ -5,7 +5,8 @@ what is there, sends the rest to the engine in one call, commits every batch as 
 with the prompt's parser. Run again, it makes no model call and says so. Swapping the responses of every comparison
 changes nothing that a judge sees.
 
-With a thinking budget there are two rounds: what used it up is closed (`budget.py`) and asked for its verdict.
+With a thinking budget there are two rounds: what used it up is closed (`budget.py`) and asked for its verdict. An
+engine that closes by itself gives both in one call.
 
 Left out: what readings are worth (`score.py`, `benchmarks/`), votes and tournaments.
 
@@ -24,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +34,7 @@ from rrmlib import __version__
 from rrmlib.artefact import write_whole
 from rrmlib.benchmarks.base import Benchmark
 from rrmlib.benchmarks.rows import DataError, data_dir, reach_hub
-from rrmlib.budget import closing, lead
+from rrmlib.budget import closing, forcing, lead
 from rrmlib.comparison import CandidateSet, Comparison, Item, Order, placement
 from rrmlib.engines.base import Completion, Engine, EngineError, Request, Sampling, digest, sample_seed, store_key
 from rrmlib.judgment import Judgment, Reading, Scores, State
@@ -181,7 +183,7 @@ def run(judge: Judge, items: Sequence[Item], store: Store, *, benchmark: str = "
     opens = judge.opens_think(tasks[0].requests[0]) if tasks else False
     asked = _Asked()
     if judge.spec.think_budget != 0:  # 0: nothing is thought, the verdict is asked for at once
-        _ask(judge, [request for task in tasks for request in task.requests], store, asked, quiet)
+        _ask(judge, [request for task in tasks for request in task.requests], store, asked, quiet, closes=True)
     if judge.spec.think_budget is not None:
         tasks = [_closed(judge, task, asked.done, opens) for task in tasks]
         _ask(judge, [request for task in tasks for request in task.forced if request], store, asked, quiet)
@@ -205,25 +207,42 @@ class _Asked:
     tokens: int = 0
 
 
-def _ask(judge: Judge, requests: Sequence[Request], store: Store, asked: _Asked, quiet: bool) -> None:
-    """Put what the store lacks to the engine, in one call, and commit every batch. Raises EngineError."""
+def _ask(
+    judge: Judge, requests: Sequence[Request], store: Store, asked: _Asked, quiet: bool, *, closes: bool = False
+) -> None:
+    """Put what the store lacks to the engine, in one call, and commit every batch. `closes`: these think within the
+    budget, so the engine may close them itself and answer more than was asked. Raises EngineError."""
     wanted = {store_key(judge.engine, request): request for request in requests}
     asked.done.update(store.get(list(wanted)))
     missing = [request for key, request in wanted.items() if key not in asked.done]
     asked.sent += len(missing)
     versions = _versions(judge)
     with Progress(len(missing), f"judging with {judge.spec.name}", quiet=quiet) as progress:
-        for batch in judge.engine.generate(missing) if missing else ():
-            pairs = [(missing[index], completion) for index, completion in batch]
+        for pairs in _batches(judge, missing, closes=closes) if missing else ():
             store.put(judge.engine, pairs, versions=versions)
             # Read back: another process may have stored the same key first, and its text is then the one that counts.
             asked.done.update(store.get([store_key(judge.engine, request) for request, _ in pairs], errors=True))
             spent = sum(max(completion.tokens, 0) for _, completion in pairs)
             asked.tokens += spent
-            progress.update(items=len(pairs), tokens=spent)
+            more = sum(store_key(judge.engine, request) not in wanted for request, _ in pairs)
+            asked.sent += more
+            progress.update(items=len(pairs) - more, tokens=spent)
     lost = [key for key in wanted if key not in asked.done]
     if lost:
         raise EngineError(f"engine {judge.engine.name!r} returned nothing for {len(lost)} of {len(wanted)} requests")
+
+
+def _batches(judge: Judge, requests: Sequence[Request], *, closes: bool) -> Iterator[list[tuple[Request, Completion]]]:
+    """(request, completion) as the engine gives them; `closes`: the forced verdicts too, where it can (`budget.py`)."""
+    spec, engine, name = judge.spec, judge.engine, judge.prompt.parser
+    if closes and spec.think_budget and spec.temperature == 0 and hasattr(engine, "generate_closed"):
+        opens = judge.opens_think(requests[0])
+        if end := spec.conclude or forcing(name, spec.prefill, opens_think=opens):
+            then = partial(_closed_request, judge, opens_think=opens)
+            yield from engine.generate_closed(requests, end, spec.answer_tokens, then)
+            return
+    for batch in engine.generate(requests):
+        yield [(requests[index], completion) for index, completion in batch]
 
 
 def read(prompt: Prompt, text: str, finish: str, *, opens_think: bool, n: int) -> Reading:
@@ -376,24 +395,24 @@ def _seeded(judge: Judge, request: Request) -> Request:
 
 def _closed(judge: Judge, task: _Task, done: Mapping[str, Completion], opens_think: bool) -> _Task:
     """The task with a request for the verdict wherever the thinking budget ended before it."""
-    spec, name, forced = judge.spec, judge.prompt.parser, list[Request | None]()
-    for request in task.requests:
-        said = request.prefill
-        if spec.think_budget:
-            c = done[store_key(judge.engine, request)]
-            said += c.text
-            shown = 1 if judge.prompt.kind == "single" else len(task.order)
-            sofar = parse(name, said, c.finish, opens_think=opens_think, n=shown)
-            if c.finish != "length" or sofar.state is State.READ:
-                forced.append(None)
-                continue
-        ask = closing(name, said, opens_think=opens_think)
-        if ask and spec.conclude:
-            ask = spec.conclude.lstrip("\n") if said.endswith("\n") else spec.conclude
-        prefill = said + ask
-        sampling = replace(request.sampling, max_tokens=spec.answer_tokens)
-        forced.append(_seeded(judge, replace(request, prefill=prefill, sampling=sampling)))
-    return replace(task, forced=tuple(forced))
+    thought = [done[store_key(judge.engine, r)] if judge.spec.think_budget else None for r in task.requests]
+    asked = (_closed_request(judge, r, c, opens_think=opens_think) for r, c in zip(task.requests, thought))
+    return replace(task, forced=tuple(asked))
+
+
+def _closed_request(judge: Judge, request: Request, c: Completion | None, *, opens_think: bool) -> Request | None:
+    """The request for the verdict after `c` (None: nothing was thought); None where `c` ended or holds one."""
+    spec, name, said = judge.spec, judge.prompt.parser, request.prefill + (c.text if c else "")
+    if c:
+        sofar = parse(name, said, c.finish, opens_think=opens_think, n=len(Order.parse(request.order)))
+        if c.finish != "length" or sofar.state is State.READ:
+            return None
+    ask = closing(name, said, opens_think=opens_think)
+    if ask and spec.conclude:
+        ask = spec.conclude.lstrip("\n") if said.endswith("\n") else spec.conclude
+    prefill = said + ask
+    sampling = replace(request.sampling, max_tokens=spec.answer_tokens)
+    return _seeded(judge, replace(request, prefill=prefill, sampling=sampling))
 
 
 def _judgment(judge: Judge, task: _Task, done: Mapping[str, Completion], opens_think: bool) -> Judgment:

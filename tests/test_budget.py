@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rrmlib.budget import LEADS, closing, lead
+from rrmlib.budget import LEADS, closing, forcing, lead
 from rrmlib.comparison import Comparison, ask
-from rrmlib.engines.base import Completion, EngineError
-from rrmlib.judge import Judge, open_judge, run
+from rrmlib.engines.base import Completion, EngineError, store_key
+from rrmlib.judge import Judge, open_judge, plan, run
 from rrmlib.judgment import State
 from rrmlib.params import JudgeSpec, ParameterError
 from rrmlib.parse import PARSERS, parse
@@ -55,6 +55,22 @@ def test_open_sections_of_a_rubric_judge_are_closed(said, wanted):
     assert closing("rm_r1", said, opens_think=False) == wanted
 
 
+@pytest.mark.parametrize("parser", sorted(LEADS))
+@pytest.mark.parametrize("text", ["hm", "<think>\nhm", "<type>Chat</type><rubric>hm"])
+def test_what_an_engine_is_told_to_force_closes_thinking_in_mid_line(parser, text):
+    told = forcing(parser, text, opens_think=True)
+    assert told == closing(parser, text, opens_think=True)
+    assert told.startswith("\n</think>\n")
+
+
+def test_an_engine_is_not_told_to_close_sections():
+    assert forcing("rm_r1", "", opens_think=False) == ""
+    assert forcing("rm_r1", "<think>\n", opens_think=False) == "\n</think>\n<answer>[["
+    assert forcing("rrm", "", opens_think=False) == "\n</think>\n\\boxed{Assistant "  # the model may open one itself
+    with pytest.raises(ValueError, match="needs a verdict to ask for"):
+        forcing("scores", "", opens_think=True)
+
+
 class Thinker:
     """Thinks in `thinks` words that count up, closes, and answers 1; every word is a token. It continues a prefill."""
 
@@ -86,6 +102,25 @@ class Thinker:
         return True
 
     def close(self): ...
+
+
+class Closer(Thinker):
+    """A thinker that closes by itself wherever the thinking is open at the end of the budget."""
+
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+        self.told = []
+
+    def generate_closed(self, requests, end, room, then):
+        for request in requests:
+            self.told.append((end, room))
+            (((_, said),),) = self.generate([request])
+            pairs = [(request, said)]
+            asked = then(request, said) if said.finish == "length" else None
+            if asked and asked.prefill == request.prefill + said.text + end:
+                (((_, verdict),),) = Thinker().generate([asked])
+                pairs.append((asked, verdict))
+            yield pairs
 
 
 def judge(model=None, **fields):
@@ -171,6 +206,60 @@ def test_samples_of_the_second_round_have_seeds_of_their_own():
     first, second = ({r.seed for r in one.engine.calls if bool(r.prefill) is forced} for forced in (False, True))
     assert len(first) == len(second) == 24
     assert not first & second
+
+
+# w0 ... w9 </think> \boxed{ Assistant 1} <end>: only open thinking ends as the engine was told to end it
+@pytest.mark.parametrize(("budget", "calls"), [(1, 12), (4, 12), (10, 12), (11, 24), (12, 24), (13, 12), (40, 12)])
+def test_an_engine_that_closes_by_itself_is_asked_once_and_changes_nothing(budget, calls, tmp_path):
+    one, two = judge(Closer(), think_budget=budget), judge(think_budget=budget)
+    with Store(tmp_path / "one.sqlite") as a, Store(tmp_path / "two.sqlite") as b:
+        once, twice = run(one, ITEMS, a, quiet=True), run(two, ITEMS, b, quiet=True)
+        assert list(a.judgments()) == list(b.judgments())
+    assert len(one.engine.calls) == calls
+    assert len(two.engine.calls) == (24 if budget < 13 else 12)
+    assert once.judgments == twice.judgments
+    assert (once.generated, once.tokens, once.reused) == (twice.generated, twice.tokens, twice.reused)
+    assert set(one.engine.told) == {("\n</think>\n\\boxed{Assistant ", 32)}
+    with Store(tmp_path / "one.sqlite") as store:  # and what one way stored, the other finds
+        again = run(two, ITEMS, store, quiet=True)
+    assert (again.judgments, again.generated, again.reused) == (once.judgments, 0, once.generated)
+
+
+def test_closed_by_itself_and_killed_it_resumes(tmp_path):
+    whole = judged(judge(think_budget=4))
+    dying, again = (judge(Closer(**named), think_budget=4) for named in ({"die_after": 5}, {}))
+    with pytest.raises(EngineError):
+        judged(dying, Store(tmp_path / "s.sqlite"))
+    resumed = judged(again, Store(tmp_path / "s.sqlite"))
+    assert resumed.judgments == whole.judgments
+    assert (len(again.engine.calls), resumed.generated, resumed.reused) == (7, 14, 10)
+
+
+def test_two_budgets_share_nothing_and_no_budget_is_as_ever(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        runs = [
+            run(judge(Closer(), **f), ITEMS, store, quiet=True) for f in ({}, {"think_budget": 4}, {"think_budget": 5})
+        ]
+    assert [r.reused for r in runs] == [0, 0, 0]
+    keys = [{j.key for j in r.judgments} for r in runs]
+    assert not keys[0] & keys[1] | keys[0] & keys[2] | keys[1] & keys[2]
+    assert keys[0] == {store_key(Thinker(), r) for task in plan(judge(), ITEMS) for r in task.requests}
+
+
+def test_sampled_verdicts_have_seeds_of_their_own_so_they_are_asked_for():
+    one = judge(Closer(), think_budget=4, temperature=1.0)
+    assert judged(one).generated == len(one.engine.calls) == 24
+    assert not one.engine.told
+
+
+def test_sections_of_a_rubric_judge_are_asked_for_twice():
+    class Rubric(Closer):
+        def opens_think(self, request):
+            return False
+
+    one = Judge(judge(think_budget=4).spec, load_prompt("rm_r1"), Rubric())
+    judged(one)
+    assert not one.engine.told
 
 
 @pytest.mark.parametrize(

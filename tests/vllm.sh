@@ -47,7 +47,7 @@ command=${1:-test}
 [ $# -eq 0 ] || shift
 case $command in
     setup) setup ;;
-    test) setup; run "$py" -m pytest -q -m vllm tests/test_engine_vllm.py "$@" ;;
+    test) setup; run "$py" -m pytest -q -m vllm tests/test_engine_vllm.py tests/test_engine_vllm_budget.py "$@" ;;
     run) setup; run "$@" ;;
     freeze) sed '/^#/!d' constraints-vllm.txt; "$py" -m pip freeze --all --exclude-editable |
         grep -viE '^(pip|wheel|rrmlib)(==| @)|^-e ' | sed 's/+cpu$//' | sort -f ;;

@@ -109,7 +109,10 @@ class ContinuationScore:
 
 class Engine(Protocol):
     """What `judge.run` needs. `model_id` identifies the weights (hash for local models, name@revision for hosted
-    ones), never a path; it is part of every store key, with `name` and `dtype`."""
+    ones), never a path; it is part of every store key, with `name` and `dtype`.
+
+    An engine that can close a thinking by itself may also have `generate_closed(requests, end, room, then)`; see
+    `vllm.py`. `judge.run` looks for it and does without."""
 
     name: str
     model_id: str

@@ -3,6 +3,12 @@
 Prompts are rendered and texts are read by the same `Chat` as in the other local engines, so a greedy text is the same
 everywhere; sampled ones differ (vLLM has its own generators) but depend on the request's seed alone.
 
+With a thinking budget (`generate_closed`) vLLM itself closes the thinking after B tokens and goes on to the verdict,
+in one call. Its own budget counts the tokens after a start mark, up to an end mark that it also forces. Here the start
+mark is the last special token of the prompt (of the assistant's header), so that it counts what the model wrote, as two
+rounds do, plus a known rest of the prompt; the end mark is the whole closing. A closing is taken only where the second
+of two rounds would have shown the model the same tokens; else the text is cut back to B tokens and asked on as ever.
+
 Runs where vLLM is installed, on a GPU or (see tests/vllm.sh) on the CPU. vLLM is imported, and the model loaded, on
 the first request that needs it: a run whose every generation is stored starts no engine.
 
@@ -19,7 +25,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,18 +68,46 @@ class VLLMEngine:
         if changing := {k: v for k, v in self.options.items() if k not in _HARMLESS}:
             self.model_id += f"+{digest(changing)[:12]}"
         self._llm: Any = None
+        self._marks: tuple[str, str] | None = None
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
         """Yield one batch for each call of vLLM, after one of all requests that need no call. Raises EngineError."""
-        prompts = self.chat.prompts(requests)
-        refused = [(i, p) for i, p in enumerate(prompts) if isinstance(p, Completion)]
-        if refused:
+        prompts: list[Any] = self.chat.prompts(requests)
+        if refused := _refused(prompts):
             yield refused
-        first: dict[Any, int] = {}
-        rest = [i for i, p in enumerate(prompts) if not isinstance(p, Completion)]
-        rest.sort(key=lambda i: first.setdefault(requests[i].messages, i))
-        for at in range(0, len(rest), self.chunk):
-            yield self._call(requests, prompts, rest[at : at + self.chunk])
+        for which in self._chunks(requests, prompts):
+            seconds, outputs = self._timed([prompts[i] for i in which], [_settings(requests[i]) for i in which])
+            yield [(i, self._read(requests[i], prompts[i], out, seconds)) for i, out in zip(which, outputs)]
+
+    def generate_closed(
+        self, requests: Sequence[Request], end: str, room: int, then: Callable[[Request, Completion], Request | None]
+    ) -> Iterator[list[tuple[Request, Completion]]]:
+        """As `generate`, with the pairs named by request; and where `end` could be forced after max_tokens tokens, also
+        (`then` of request and completion, what follows `end` in at most `room` tokens): the same as asking for it.
+
+        Greedy requests only: what follows is drawn by the first request's generator. `end` counts as no token of
+        either completion, nor in their logprobs. Raises ValueError for a sampled request, and EngineError.
+        """
+        if sampled := sum(request.sampling.temperature > 0 for request in requests):
+            raise ValueError(f"{sampled} of {len(requests)} requests are sampled: what follows needs seeds of its own")
+        prompts: list[Any] = self.chat.prompts(requests)
+        if refused := _refused(prompts):
+            yield [(requests[i], c) for i, c in refused]
+        ends = self.chat.encode(end)
+        mark = self._mark(prompts)
+        budgets = {i: self._budget(requests[i], p, mark, len(ends) + room) for i, p in enumerate(prompts)}
+        if any(budgets.values()):
+            self._closing((self.chat.tokenizer.convert_ids_to_tokens(mark), end))
+        for which in self._chunks(requests, prompts):
+            settings = [_settings(requests[i]) for i in which]
+            for i, each in zip(which, settings):
+                if budgets[i]:
+                    each |= {"thinking_token_budget": budgets[i], "max_tokens": each["max_tokens"] + len(ends) + room}
+            seconds, outputs = self._timed([prompts[i] for i in which], settings)
+            batch: list[tuple[Request, Completion]] = []
+            for i, out in zip(which, outputs):
+                batch += self._parts(requests[i], prompts[i], out, seconds, ends, room, then)
+            yield batch
 
     def score(self, requests: Sequence[Request], continuations: Sequence[str]) -> list[ContinuationScore]:
         """Log-probabilities at temperature 1, from vLLM's prompt log-probabilities. Raises EngineError."""
@@ -102,37 +136,76 @@ class VLLMEngine:
             self._llm = None
             gc.collect()
 
-    def _call(
-        self, requests: Sequence[Request], prompts: Sequence[Any], which: list[int]
-    ) -> list[tuple[int, Completion]]:
-        settings = []
-        for i in which:
-            s = requests[i].sampling
-            settings.append(
-                {
-                    "n": 1,
-                    "seed": requests[i].seed & (1 << 63) - 1,  # a signed 64-bit integer; vLLM reads -1 as "no seed"
-                    "temperature": s.temperature,
-                    "top_p": s.top_p,
-                    "max_tokens": s.max_tokens,
-                    "stop": list(s.stop),
-                    "include_stop_str_in_output": True,
-                    "logprobs": 0,  # of the drawn token only
-                }
-            )
+    def _chunks(self, requests: Sequence[Request], prompts: Sequence[Any]) -> Iterator[list[int]]:
+        """Which requests go into one call; those of one conversation are side by side."""
+        first: dict[Any, int] = {}
+        rest = [i for i, p in enumerate(prompts) if not isinstance(p, Completion)]
+        rest.sort(key=lambda i: first.setdefault(requests[i].messages, i))
+        for at in range(0, len(rest), self.chunk):
+            yield rest[at : at + self.chunk]
+
+    def _read(self, request: Request, prompt: list[int], out: Any, seconds: float) -> Completion:
+        c = self.chat.completion(request, prompt, list(out.token_ids), out.cumulative_logprob, seconds)
+        if out.finish_reason not in ("stop", "length"):
+            return replace(c, finish="error", error=f"vLLM ended the request with {out.finish_reason}")
+        if (c.finish, out.finish_reason) == ("length", "stop"):  # a stop token of vLLM's that we do not know
+            return replace(c, finish="stop")
+        return c
+
+    def _parts(
+        self,
+        request: Request,
+        prompt: list[int],
+        out: Any,
+        seconds: float,
+        ends: list[int],
+        room: int,
+        then: Callable[[Request, Completion], Request | None],
+    ) -> Iterator[tuple[Request, Completion]]:
+        """(request, its completion), and the pair of what follows `ends` where two rounds would have asked the same."""
+        ids, budget = list(out.token_ids), request.sampling.max_tokens
+        if len(ids) <= budget or out.finish_reason not in ("stop", "length"):
+            yield request, self._read(request, prompt, out, seconds)
+            return
+        logprobs = [at[token].logprob for at, token in zip(out.logprobs, ids, strict=True)]
+        said = self.chat.completion(request, prompt, ids[:budget], math.fsum(logprobs[:budget]), seconds)
+        yield request, said
+        asked = then(request, said) if said.finish == "length" else None
+        at = budget + len(ends)
+        if asked is None or ids[budget:at] != ends or len(ids) == at:
+            return
+        shown = self.chat.encode(self.chat.render(asked))
+        if shown != prompt + ids[:at] or asked.sampling != replace(request.sampling, max_tokens=room):
+            return
+        follows = self.chat.completion(asked, shown, ids[at:], math.fsum(logprobs[at:]), 0.0)
+        if follows.finish == "stop" or follows.tokens == room:  # else a stop text that began in `ends`
+            yield asked, follows
+
+    def _mark(self, prompts: Sequence[Any]) -> int:
+        """The last special token of the prompts: one, since vLLM is told once. -1 where there is none."""
+        special = frozenset(self.chat.tokenizer.all_special_ids)
+        prompt: Sequence[int] = next((p for p in prompts if not isinstance(p, Completion)), ())
+        return next((i for i in reversed(prompt) if i in special), -1)
+
+    def _budget(self, request: Request, prompt: Any, mark: int, more: int) -> int:
+        """vLLM's budget for max_tokens tokens of the model's: it also counts what follows `mark` in the prompt. 0 where
+        the prompt has no mark, or no room in the context for `more` tokens."""
+        tokens = request.sampling.max_tokens
+        if isinstance(prompt, Completion) or mark not in prompt or len(prompt) + tokens + more > self.chat.context:
+            return 0
+        return tokens + prompt[::-1].index(mark)
+
+    def _closing(self, marks: tuple[str, str]) -> None:
+        """Have an engine that was told these (start, end) marks."""
+        if marks != self._marks:
+            self.close()
+            self._marks = marks
+
+    def _timed(self, prompts: list[list[int]], settings: list[dict[str, Any]]) -> tuple[float, list[Any]]:
+        """(seconds, a share for each, as they ran together; their first and only outputs)."""
         begun = time.monotonic()
-        outputs = self._run([prompts[i] for i in which], settings)
-        seconds = (time.monotonic() - begun) / len(which)  # a share: the requests ran together
-        batch = []
-        for i, output in zip(which, outputs):
-            out = output.outputs[0]
-            c = self.chat.completion(requests[i], prompts[i], list(out.token_ids), out.cumulative_logprob, seconds)
-            if out.finish_reason not in ("stop", "length"):
-                c = replace(c, finish="error", error=f"vLLM ended the request with {out.finish_reason}")
-            elif (c.finish, out.finish_reason) == ("length", "stop"):  # a stop token of vLLM's that we do not know
-                c = replace(c, finish="stop")
-            batch.append((i, c))
-        return batch
+        outputs = self._run(prompts, settings)
+        return (time.monotonic() - begun) / len(prompts), [output.outputs[0] for output in outputs]
 
     def _run(self, prompts: list[list[int]], settings: list[dict[str, Any]]) -> list[Any]:
         """vLLM's outputs, in the order of `prompts`."""
@@ -161,6 +234,11 @@ class VLLMEngine:
                 "logprobs_mode": "raw_logprobs",  # at temperature 1, before top_p
                 "enforce_eager": not torch.cuda.is_available(),  # compiling does not pay on a CPU
             }
+            if self._marks:
+                from vllm.config import ReasoningConfig
+
+                start, end = self._marks
+                settings["reasoning_config"] = ReasoningConfig(reasoning_start_str=start, reasoning_end_str=end)
             if revision:
                 settings |= {"revision": revision, "tokenizer_revision": revision}
             try:
@@ -168,6 +246,24 @@ class VLLMEngine:
             except Exception as e:  # many kinds, from out of memory to an unknown architecture
                 raise EngineError(f"vLLM cannot start {where}: {_line(e)}") from e
         return self._llm
+
+
+def _refused(prompts: Sequence[Any]) -> list[tuple[int, Completion]]:
+    return [(i, p) for i, p in enumerate(prompts) if isinstance(p, Completion)]
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    s = request.sampling
+    return {
+        "n": 1,
+        "seed": request.seed & (1 << 63) - 1,  # a signed 64-bit integer; vLLM reads -1 as "no seed"
+        "temperature": s.temperature,
+        "top_p": s.top_p,
+        "max_tokens": s.max_tokens,
+        "stop": list(s.stop),
+        "include_stop_str_in_output": True,
+        "logprobs": 0,  # of the drawn token only
+    }
 
 
 def _line(e: BaseException) -> str:
