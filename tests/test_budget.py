@@ -66,7 +66,7 @@ def test_what_an_engine_is_told_to_force_closes_thinking_in_mid_line(parser, tex
 def test_an_engine_is_not_told_to_close_sections():
     assert forcing("rm_r1", "", opens_think=False) == ""
     assert forcing("rm_r1", "<think>\n", opens_think=False) == "\n</think>\n<answer>[["
-    assert forcing("rrm", "", opens_think=False) == "\n</think>\n\\boxed{Assistant "  # the model may open one itself
+    assert forcing("rrm", "", opens_think=False) == "\n</think>\n\\boxed{Assistant"  # the model may open one itself
     with pytest.raises(ValueError, match="needs a verdict to ask for"):
         forcing("scores", "", opens_think=True)
 
@@ -219,7 +219,7 @@ def test_an_engine_that_closes_by_itself_is_asked_once_and_changes_nothing(budge
     assert len(two.engine.calls) == (24 if budget < 13 else 12)
     assert once.judgments == twice.judgments
     assert (once.generated, once.tokens, once.reused) == (twice.generated, twice.tokens, twice.reused)
-    assert set(one.engine.told) == {("\n</think>\n\\boxed{Assistant ", 32)}
+    assert set(one.engine.told) == {("\n</think>\n\\boxed{Assistant", 32)}
     with Store(tmp_path / "one.sqlite") as store:  # and what one way stored, the other finds
         again = run(two, ITEMS, store, quiet=True)
     assert (again.judgments, again.generated, again.reused) == (once.judgments, 0, once.generated)
