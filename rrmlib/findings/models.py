@@ -140,9 +140,9 @@ def ablation(labs: Sequence[Lab], arms: Mapping[str, str], *, pooled: bool = Tru
     """Sections of each arm (its name -> its judge), over seeds, beside what it starts from (2505.02387, Tables 2-3).
 
     `start` and `start_read`: accuracy and share read of the arm's start in the row's section, asked in the same way;
-    where nobody asked, in the first step of the arm's own RL: rollouts on training prompts of all sections, so it stands
-    beside "overall" alone. `start_from` says which. `readable` is False where less than half could be read, of the arm
-    or of its start.
+    where nobody asked, in the first step of the arm's own RL: rollouts on training prompts of all sections, so this
+    stands beside "overall" alone. `start_from` says which. `readable` is False where less than half could be read, of
+    the arm or of its start.
     """
     table = sections(gather(labs, list(dict.fromkeys(arms.values()))), pooled=pooled)
     out = []
@@ -173,8 +173,8 @@ def _start(labs: Sequence[Lab], name: str, pooled: bool) -> tuple[pd.DataFrame, 
 
 
 def ablation_form(table: pd.DataFrame) -> pd.DataFrame:
-    """`ablation` as the paper prints it: a row per arm, percent with interval (and range over seeds); `start` is that of
-    the average. An arm that could not be read has no numbers, one whose start could not be read says so."""
+    """`ablation` as the paper prints it: a row per arm, percent with interval (and range over seeds); `start` is the
+    average's. An arm that could not be read has no numbers, one whose start could not be read says so."""
     names = {"chat": "Chat", "chat-hard": "Chat Hard", "safety": "Safety", "reasoning": "Reasoning", "overall": "Avg"}
     out = []
     for (arm, seed), part in table.groupby(["arm", "seed"], sort=False):
