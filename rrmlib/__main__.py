@@ -54,16 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _judge(options: argparse.Namespace) -> int:
     from rrmlib.judge import open_judge, run, write_judgments
     from rrmlib.judgment import State
-    from rrmlib.score import score
+    from rrmlib.lab import known
+    from rrmlib.score import limited, score
     from rrmlib.store import Store
 
     spec = _spec(options)
     kept = options.store or ("" if spec.engine == "heuristic" else STORE)
     _check_targets(kept, options.out, options.json)
+    known(spec.model)
     bench = benchmark(options.benchmark)
     loaded = bench.load(data_path(options.data), strict=not options.lenient)
     items = first_prompts(loaded.items, options.limit)
-    _say(loaded)
+    _say(loaded, *limited(items, loaded.items, options.limit))
     judge = open_judge(spec)
     if kept and not options.store:
         print(f"store: {kept} (choose another with --store)", file=sys.stderr)
@@ -87,14 +89,14 @@ def _judge(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> int:
     from rrmlib.judge import open_judge, read_judgments, run
-    from rrmlib.score import score
+    from rrmlib.score import limited, score
     from rrmlib.store import Store
 
     _check_targets(options.json)
     bench = benchmark(options.benchmark)
     loaded = bench.load(data_path(options.data), strict=not options.lenient)
     items = first_prompts(loaded.items, options.limit)
-    _say(loaded)
+    _say(loaded, *limited(items, loaded.items, options.limit))
     if not options.judgments:
         spec = _heuristic(options.judge or "longest")
         print(f"no --judgments given: scoring the heuristic judge {spec.name!r}", file=sys.stderr)
@@ -112,9 +114,7 @@ def _score(options: argparse.Namespace) -> int:
     wanted = {item.id for item in items}
     judgments = [j for j in found if j.item in wanted]
     if left := len(found) - len(judgments):
-        print(
-            f"limit: only the first {options.limit} prompts; {left} judgments of other items left out", file=sys.stderr
-        )
+        print(f"limit: {left} judgments of other items left out", file=sys.stderr)
     try:
         result = score(bench, items, judgments)
     except DataError as e:
@@ -233,7 +233,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--data", default="", metavar="PATH", help="the benchmark's file or folder, in its own format")
         sub.add_argument("--lenient", action="store_true", help="set bad rows aside and count them instead of stopping")
         sub.add_argument("--json", default="", metavar="FILE", help="write the result as JSON; - for stdout")
-        sub.add_argument("--limit", type=_count, default=0, metavar="N", help="only the first N prompts (0: all)")
+        limit = "only the first N prompts, each with all its items, so more than N items where a prompt has several"
+        sub.add_argument("--limit", type=_count, default=0, metavar="N", help=f"{limit} (0: all)")
 
     sub = command(
         "judge",
@@ -359,10 +360,10 @@ def _check_targets(*targets: str) -> None:
             raise ValueError(f"{path}: cannot be written: {reason}") from None
 
 
-def _say(loaded: Loaded) -> None:
-    """What a load repaired or set aside, on stderr."""
-    for note in loaded.notes:
-        print(f"note: {note}", file=sys.stderr)
+def _say(loaded: Loaded, *more: str) -> None:
+    """What a load repaired or set aside, and more lines, on stderr."""
+    for line in (*(f"note: {note}" for note in loaded.notes), *more):
+        print(line, file=sys.stderr)
     for problem in loaded.quarantine[:5]:
         print(f"set aside: {problem}", file=sys.stderr)
     if len(loaded.quarantine) > 5:

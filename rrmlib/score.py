@@ -27,6 +27,7 @@ from rrmlib.comparison import Comparison, Item, Order
 from rrmlib.engines.base import digest
 from rrmlib.judge import WARN_SHARE, open_judge, recorded, run, warn
 from rrmlib.judgment import Judgment, Scores, State
+from rrmlib.lab import known
 from rrmlib.params import JudgeSpec, ParameterError
 from rrmlib.position import first_preference, position_consistency, repetition_stability
 
@@ -290,23 +291,24 @@ def evaluate(
 ) -> Evaluation:
     """Load a benchmark and put every judge to it, live or recorded; everything lands in the store.
 
-    `limit` > 0 keeps the first prompts only (for trying out; said in the notes). Raises DataError, ParameterError,
-    EngineError or StoreError, each in one line.
+    `limit` > 0 keeps the first prompts only, with all their items (for trying out; said in the notes). Raises
+    DataError, ParameterError, EngineError or StoreError, each in one line.
     """
     if not specs:
         raise ParameterError("no judges given")
+    for spec in specs:
+        known(spec.model)  # all of them, before the first is asked
     loaded = benchmark.load(data_path(data), strict=strict)
     items = first_prompts(loaded.items, limit)
     notes = [str(note) for note in loaded.notes]
     if loaded.quarantine:
         notes.append(f"{len(loaded.quarantine)} rows set aside, for example {loaded.quarantine[0]}")
-    if len(items) < len(loaded.items):
-        notes.append(f"limit: only the first {limit} prompts, {len(items)} of {len(loaded.items)} items")
+    notes += limited(items, loaded.items, limit)
     results = []
     for spec in specs:
         if spec.engine == "recorded":
-            known = {item.id for item in items}
-            judgments = [j for j in recorded(spec, benchmark, loaded.items) if j.item in known]
+            wanted = {item.id for item in items}
+            judgments = [j for j in recorded(spec, benchmark, loaded.items) if j.item in wanted]
             parser = f"recorded:{benchmark.name}"
             store.record(judgments, benchmark=benchmark.name, parser=parser, replace_items=True)
             notes += [f"{spec.name}: {len(judgments)} recorded judgments, no model calls", *warn(spec.name, judgments)]
@@ -321,6 +323,12 @@ def evaluate(
         results.append(score(benchmark, items, judgments))
     notes += list(caveats(results))
     return Evaluation(benchmark, loaded, tuple(results), tuple(notes))
+
+
+def limited(items: Sequence[Item], loaded: Sequence[Item], limit: int) -> list[str]:
+    """What to say where a limit left items out: it counts prompts, and a prompt keeps all its items."""
+    said = f"limit: only the first {limit} prompts, each with all its items: {len(items)} of {len(loaded)} items"
+    return [said] if len(items) < len(loaded) else []
 
 
 def _difference(a: Aggregate, b: Aggregate) -> stats.Difference:

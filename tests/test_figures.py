@@ -71,6 +71,12 @@ def draw(kind: str, names: list[str], **kwargs: Any) -> Figure:
         return make(table, **kwargs)
 
 
+def solved(share: float) -> pd.DataFrame:
+    """A judge that was read, and a row that picked in this share of its comparisons."""
+    table = with_read(accuracy(["x", "base solves"], ["reasoning", "chat"]), **{"base solves": share})
+    return table[(table["judge"] == "x") | (table["section"] == "reasoning")]
+
+
 KINDS = ["sections", "position_bias", "coverage", "ranking"]
 
 
@@ -316,6 +322,46 @@ def test_a_judge_that_was_read_in_part_is_hollow_and_says_so_beside_its_name(kin
     table.loc[table["judge"] == "good", "lo"] = math.nan
     assert "Hollow: no interval, or read in part (share beside the name)." in said(make(with_read(table, part=0.05)))
     assert "Hollow" not in said(make(with_read(table[table["judge"] == "part"], part=0.98)))
+
+
+def test_half_credit_is_said_of_the_row_that_earns_it_and_only_where_it_is_shown() -> None:
+    how: dict[str, Any] = {"rule": "wrong", "half": {"base solves"}}
+    fig = evaluation.sections(solved(0.96), **how)
+    assert "counted as wrong. base solves: half right where it has no pick (4 %)." in said(fig)
+    assert "% read" not in said(fig)
+    assert all(face != "white" for ax in fig.axes for _, _, face in markers(ax))
+    assert [row["read"] for row in fig.rrm["data"] if row["judge"] == "base solves"] == [0.96]  # type: ignore[attr-defined]
+    check_room(fig)
+    other = evaluation.sections(solved(0.96), sections=["chat"], **how)
+    assert "half right" not in said(other)
+    assert "half right" not in said(evaluation.sections(solved(0.96), rule="wrong"))
+    assert "base solves, 96 % read" in said(evaluation.sections(solved(0.96), rule="wrong"))
+    never = said(evaluation.sections(solved(0.0), **how))
+    assert "not read" in never
+    assert "no pick (100 %)" in never
+    assert "no pick." in said(evaluation.sections(solved(0.96).drop(columns="read"), **how))
+
+
+def hidden(ax: Any) -> list[float]:
+    """Points (1/72 inch) between the lower edge of each mark and the interval of its row: none below 0."""
+    ax.figure.draw_without_rendering()
+    points = [line for line in ax.lines if line.get_marker() not in ("None", "", None)]
+    bars = [line for line in ax.lines if line.get_linewidth() == 1.6 and line not in points]
+    assert len(bars) == len(points)
+    unit = ax.figure.dpi / 72
+    at = [[(line.get_transform().transform(line.get_xydata())[0][1]) / unit for line in m] for m in (points, bars)]
+    return [p - line.get_markersize() / 2 - b - bar.get_linewidth() / 2 for p, b, line, bar in zip(*at, points, bars)]
+
+
+@pytest.mark.parametrize("kind", ["sections", "ranking"])
+def test_no_mark_hides_an_interval_however_narrow(kind: str) -> None:
+    names = ["random", "x", "longest"]  # the star is the tallest mark
+    table = (accuracy(names, ["overall"]) if kind == "sections" else ranking(names)).assign(value=1.0, lo=1.0, hi=1.0)
+    gaps = hidden(getattr(evaluation, kind)(table).axes[0])
+    assert len(gaps) == 3
+    assert min(gaps) > 0.5
+    ends = getattr(evaluation, kind)(table).axes[0].collections
+    assert [len(ticks.get_segments()) for ticks in ends] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,10 +15,12 @@ import yaml
 
 from rrmlib import artefact, lab, params
 from rrmlib.__main__ import main
+from rrmlib.benchmarks import benchmark
 from rrmlib.comparison import CandidateSet, Comparison, Message, ask
 from rrmlib.judge import open_engine
 from rrmlib.params import JudgeSpec, ParameterError, lab_address, lab_folder
 from rrmlib.run import inputs
+from rrmlib.score import evaluate
 from rrmlib.store import Store
 from rrmlib.tiny import build
 
@@ -251,8 +253,6 @@ def test_a_judge_is_put_to_the_test_split_and_reads_from_the_store_again(fakes):
 
 
 def test_the_worlds_files_are_what_benchmark_pairs_reads(fakes):
-    from rrmlib.benchmarks import benchmark
-
     there = lab.load("p")
     folder = lab.world(there)
     splits = fakes.splits(there.world, 0)
@@ -331,6 +331,32 @@ def test_lab_addresses(fakes, tmp_path, monkeypatch):
     open_engine(JudgeSpec.parse({"name": "b", "engine": "qwen2", "model": "lab:base-s"})).close()
     with pytest.raises(ParameterError, match="not trained yet; in the checkout: rrm lab train rrm-s --profile laptop"):
         lab_folder("lab:rrm-s")
+
+
+def test_a_model_that_lab_yaml_does_not_have_is_not_to_be_trained(fakes, capsys):
+    there = lab.load("p")
+    for asked in (lambda: lab.known("lab:nosuch@p"), lambda: evaluated("lab:nosuch@p")):
+        with pytest.raises(
+            ParameterError, match=r"p/lab\.yaml: no model 'nosuch'; there are: tuned, base-s, meta, rrm$"
+        ) as e:
+            asked()
+        assert "rrm lab train" not in str(e.value)
+    assert main(["judge", "builtin", "--engine", "qwen2", "--model", "lab:nosuch@p", "--store", "s.sqlite"]) == 1
+    assert "no model 'nosuch'; there are: tuned, base-s, meta, rrm\n" in capsys.readouterr().err
+    assert not Path("s.sqlite").exists()
+    with pytest.raises(ParameterError, match=r"profile 'nowhere' has no lab"):
+        lab.known("lab:tuned@nowhere")
+    with pytest.raises(ParameterError, match=r"not trained yet; rrm lab train tuned --profile p --seed 0"):
+        lab.known("lab:tuned@p")
+    lab.train(there, "tuned")
+    lab.known("lab:tuned@p")
+    lab.known("path:nowhere")
+
+
+def evaluated(address: str) -> None:
+    spec = JudgeSpec.parse({"name": "x", "engine": "qwen2", "model": address})
+    with Store(":memory:") as store:
+        evaluate(benchmark("builtin"), [spec], store, quiet=True)
 
 
 def test_a_lab_model_is_an_input_by_its_key_before_and_after_training(fakes):

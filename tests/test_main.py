@@ -108,6 +108,7 @@ def test_parse_reads_one_text(capsys, tmp_path):
         ("judge builtin --judge random --format rrm", "'rrm' does not fit engine 'heuristic'"),
         ("judge builtin --judge random --engine hf", "does not fit engine 'hf'"),
         ("judge builtin --model m --format rrm --set format=grm", "format is given twice"),
+        ("judge builtin --engine qwen2 --model lab:nosuch", "in the checkout: rrm lab train nosuch"),
         ("export /nowhere.sqlite x", "no such store"),
         ("parse nope /dev/null", "nope"),
         ("run nope", "no notebook 'nope'"),
@@ -228,15 +229,34 @@ def test_judgments_of_a_limited_run_are_scored_with_the_same_limit(capsys, tmp_p
     out = str(tmp_path / "j.jsonl")
     _, judged, _ = rrm(capsys, "judge", "builtin", "--judge", "longest", "--limit", "8", "--out", out, "--json", "-")
     code, scored, err = rrm(capsys, "score", "builtin", "--judgments", out, "--limit", "8", "--json", "-")
-    assert (code, err, json.loads(scored)) == (0, "", json.loads(judged))
+    assert (code, json.loads(scored)) == (0, json.loads(judged))
+    assert err == "limit: only the first 8 prompts, each with all its items: 8 of 80 items\n"
     code, scored, err = rrm(capsys, "score", "builtin", "--judgments", out, "--limit", "5", "--json", "-")
     assert (code, json.loads(scored)["n"]) == (0, 5)
-    assert err == "limit: only the first 5 prompts; 6 judgments of other items left out\n"
+    said, left = err.splitlines()
+    assert "first 5 prompts" in said
+    assert left == "limit: 6 judgments of other items left out"
     code, _, err = rrm(capsys, "score", "builtin", "--judgments", out)
     assert code == 1
     assert f"{out}: 72 of 80 items have no judgment" in err
     assert "--limit" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["judge", "score"])
+def test_a_limit_counts_prompts_and_says_how_many_items_they_have(capsys, tmp_path, command):
+    said = {"first": "4", "second": "5", "label": "first"}
+    rows = [{"id": f"{n}-{i}", "query": f"2 + {n} = ?", **said} for n in range(3) for i in range(2)]
+    path = tmp_path / "b.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = (command, "pairs", "--judge", "first", "--data", str(path), "--json", "-", "--limit")
+    code, out, err = rrm(capsys, *arguments, "2")
+    assert (code, json.loads(out)["n"]) == (0, 4)
+    assert "limit: only the first 2 prompts, each with all its items: 4 of 6 items\n" in err
+    assert "limit" not in rrm(capsys, *arguments, "3")[2], "nothing is left out"
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "first N prompts, each with all its items" in " ".join(capsys.readouterr().out.split())
 
 
 def test_rows_set_aside_are_in_the_json(capsys, tmp_path):

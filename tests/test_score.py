@@ -146,7 +146,7 @@ def test_no_judges_and_limits():
         with pytest.raises(ParameterError, match="no judges"):
             evaluate(benchmark("builtin"), [], store)
         result = evaluate(benchmark("builtin"), specs("first"), store, limit=3, quiet=True)
-    assert any("first 3 prompts, 3 of 80 items" in note for note in result.notes)
+    assert any("first 3 prompts, each with all its items: 3 of 80 items" in note for note in result.notes)
 
 
 def test_ties_of_rewardbench_2_can_be_compared_although_their_score_is_no_mean():

@@ -17,7 +17,7 @@ from rrmlib.figures.style import DASHED, INK, QUIET, RULE
 
 
 def oracles(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Share of right traces in what each arm learns from, one panel per section; beside it the share that it keeps.
+    """Share of right traces in what each arm learns from, one panel per section; right of it the share that it keeps.
 
     `table`: way, section, n, value, lo, hi, kept. Raises ValueError for an empty table.
     """
@@ -33,11 +33,14 @@ def oracles(table: pd.DataFrame, *, title: str = "") -> Figure:
             for y, way in enumerate(ways):
                 row, one = part.loc[way], look[way]
                 ax.axhline(y, color=RULE, lw=0.7, zorder=0)
-                ax.plot([row["lo"], row["hi"]], [y, y], color=one.colour, lw=1.6, solid_capstyle="butt")
-                ax.plot([row["value"]], [y], one.marker, color=one.colour, ms=6, mec="white", mew=0.5, zorder=4)
-                text = {"transform": ax.get_yaxis_transform(), "va": "bottom", "fontsize": 7}
-                ax.text(0.03, y - 0.1, f"keeps {100 * row['kept']:.0f}", color=QUIET, **text)
-            ax.set_xlim(-0.02, 1.04)
+                style.interval(ax, row["lo"], row["hi"], y, one.colour)
+                drawn = {"ms": 9.5 if one.marker == "*" else 6.0, "mec": "white", "mew": 0.5, "zorder": 4}
+                ax.plot([row["value"]], [y], one.marker, color=one.colour, **drawn)
+                kept = f"{100 * row['kept']:.0f}"  # beyond the scale: no mark can stand on it
+                ax.text(1.3, y, kept, ha="right", va="center_baseline", fontsize=7.5, color=QUIET)
+            ax.text(1.3, -0.6, "keeps", ha="right", va="bottom", fontsize=7.5, color=QUIET)
+            ax.spines["bottom"].set_bounds(-0.02, 1.04)
+            ax.set_xlim(-0.02, 1.3)
             ax.set_xticks([0, 0.5, 1], ["0", "50", "100"])
             ax.tick_params(axis="y", length=0)
         axes[0].set_yticks(range(len(ways)), ways)

@@ -57,13 +57,16 @@ def sections(
     sections: Sequence[str] | None = None,
     chance: float | Mapping[str, float | None] | None = None,
     judges: Sequence[str] | None = None,
+    half: Collection[str] = (),
     title: str = "",
 ) -> Figure:
-    """Accuracy by section: one panel per section, at most five in a row; one row per judge, intervals as lines.
+    """Accuracy by section: one panel per section, at most five in a row; one row per judge, its interval below it.
 
     `table`: judge, section, rule, value, lo, hi, n; fractions in 0..1. `sections` chooses and orders the panels; by
-    default all, as in the table. `chance` is drawn dashed: one number, or one per section. Raises ValueError for
-    missing columns, an empty table, an unknown rule or section, or two rows for one point.
+    default all, as in the table. `chance` is drawn dashed: one number, or one per section. `half` names rows that are
+    no judges and earn half where they pick none of the responses (`findings.solver`): their `read` is the share with a
+    pick, and the caption says so instead of a hollow point. Raises ValueError for missing columns, an empty table, an
+    unknown rule or section, or two rows for one point.
     """
     if rule not in UNREAD:
         raise ValueError(f"unknown rule {rule!r}; known: {', '.join(UNREAD)}")
@@ -75,7 +78,8 @@ def sections(
         raise ValueError(f"unknown sections {wrong or 'none chosen'}; known: {', '.join(map(str, known))}")
     shown = table[(table["rule"] == rule) & table["section"].isin(parts)]
     levels = {part: chance.get(str(part)) if isinstance(chance, Mapping) else chance for part in parts}
-    look = _looks(table, judges)
+    picking = shown[shown["judge"].isin(half)]
+    look = _looks(table if picking.empty else _all_read(table, half), judges)
     down = math.ceil(len(parts) / 5)
     across = math.ceil(len(parts) / down)
     heads = [style.wrap(str(part).replace("_", " "), 19) for part in parts]
@@ -103,6 +107,9 @@ def sections(
             ax.tick_params(labelbottom=i + across >= len(parts), labelleft=i % across == 0)
         dashed = "; dashed: chance" if any(level is not None for level in levels.values()) else ""
         note = f"Accuracy (%) with 95 % interval{dashed}. Unreadable judgments are {UNREAD[rule]}."
+        for name, rows in picking.groupby("judge", sort=False):
+            share = f" ({100 * (1 - rows['read'].min()):.3g} %)" if "read" in rows.columns else ""
+            note += f" {look[name].name}: half right where it has no pick{share}."
         _note(fig, note, shown, look.values())
         return style.finish(fig, "sections", shown)
 
@@ -285,6 +292,13 @@ def _looks(table: pd.DataFrame, judges: Sequence[str] | None) -> dict[str, Look]
     return found
 
 
+def _all_read(table: pd.DataFrame, judges: Collection[str]) -> pd.DataFrame:
+    """The table with these as read in full where any is read: their share is not one of judgments."""
+    if "read" not in table.columns:
+        return table
+    return table.assign(read=table["read"].mask(table["judge"].isin(judges) & (table["read"] >= WARN_SHARE), 1.0))
+
+
 def _partly(one: Look) -> bool:
     """Whether part of the judgments could be read, but not all but a few."""
     return WARN_SHARE <= one.read < 1 - WARN_SHARE
@@ -324,7 +338,7 @@ def _dots(ax: Any, points: Any, look: Mapping[str, Look], chance: float | None, 
             middle = {"transform": across, "ha": "center", "va": "center_baseline", "bbox": box}
             ax.text(0.5, row, _absent(one), color=QUIET, style="italic", fontsize=7.5, zorder=2, **middle)
             continue
-        ax.plot([lo, hi], [row, row], color=one.colour, lw=1.6, solid_capstyle="butt", zorder=3, clip_on=False)
+        style.interval(ax, lo, hi, row, one.colour)
         _mark(ax, value, row, one, hollow=_partly(one) or not (lo == lo and hi == hi))
 
 

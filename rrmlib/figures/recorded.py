@@ -77,6 +77,6 @@ def ratings(table: pd.DataFrame, *, title: str = "") -> Figure:
             style.beside(right, y, f"best {row.best:.0%}, Elo: {ranks}")
         left.set_yticks(range(len(shown)), [f"{r.name.rpartition('/')[2]} ({r.source})" for r in shown.itertuples()])
         left.set_ylim(len(shown) - 0.4, -0.6)
-        left.set_title("Bradley-Terry, log-odds", loc="left")
-        right.set_title("Elo over orders of matches", loc="left")
+        left.set_title("Bradley-Terry, log-odds,\n95 % interval", loc="left")
+        right.set_title("Elo, range over orders\nof the matches", loc="left")
         return style.finish(fig, "ratings", shown)

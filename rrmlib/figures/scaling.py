@@ -15,6 +15,8 @@ from matplotlib.ticker import LogLocator
 from rrmlib.figures import style
 from rrmlib.figures.style import DASHED, INK, QUIET, RULE
 
+FLAT = (DASHED, (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (12, 3)))  # dashes of judges that are asked once
+
 
 def votes(
     table: pd.DataFrame,
@@ -23,7 +25,7 @@ def votes(
     flat: pd.DataFrame | None = None,
     title: str = "",
 ) -> Figure:
-    """Accuracy against k, a line per judge and strategy; dashed: judges asked once, greedily (`flat`).
+    """Accuracy against k, a line per judge and strategy; grey dashes: judges asked once, greedily (`flat`).
 
     `table`: judge, strategy, k, section, n, value, lo, hi, unread; `flat` likewise. Raises ValueError where empty.
     """
@@ -42,14 +44,12 @@ def votes(
                 ax.plot(line["k"], line["value"], one.marker + "-", color=one.colour, ms=4.5, lw=1.3, label=one.name)
             if flat is not None:
                 once = flat[flat["section"] == section]
-                for row in once.itertuples():
-                    ax.axhline(row.value, color=QUIET, lw=0.9, ls=DASHED)
-                    if ax is axes[-1]:
-                        style.beside(ax, row.value, f"{row.judge}, once", points=3, colour=QUIET)
+                for i, row in enumerate(once.itertuples()):  # names in the legend: two may be all but equal
+                    ax.axhline(row.value, color=QUIET, lw=0.9, ls=FLAT[i % len(FLAT)], label=f"{row.judge}, once")
             ks = sorted(set(here["k"]))
             ax.set_xticks(ks, [f"{k:g}" for k in ks])
             ax.minorticks_off()
-            ax.set_xlabel("judgments of a comparison, both orders together")
+            ax.set_xlabel("judgments of a comparison,\nboth orders together")
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
             ax.set_title(section, loc="left")
         _legend(fig, axes[0])

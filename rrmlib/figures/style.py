@@ -31,6 +31,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import ScaledTranslation
 
 DASHED = (0, (4, 3))
 INK, QUIET, RULE = "#222222", "#6b6b6b", "#e3e3e3"  # text and axes; remarks; guide lines
@@ -136,6 +137,18 @@ def legend(ax: Any, columns: int, **given: Any) -> None:
     """The legend in one or more rows above the axes, under the figure's title."""
     at: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.02), "borderaxespad": 0.4}
     ax.legend(ncols=columns, frameon=False, fontsize=8, **at, **given)
+
+
+def interval(ax: Any, lo: float, hi: float, row: float, colour: str) -> None:
+    """A level interval 6.5 points below the middle of its row, with ticks at its ends; nothing where an end is NaN.
+
+    The point stands in the middle of the row: it cannot hide an interval that is narrower, or has no width at all.
+    """
+    if math.isnan(lo) or math.isnan(hi):
+        return
+    below = {"transform": ax.transData + ScaledTranslation(0, -6.5 / 72, ax.figure.dpi_scale_trans), "clip_on": False}
+    ax.plot([lo, hi], [row, row], color=colour, lw=1.6, solid_capstyle="butt", zorder=3, **below)
+    ax.vlines([lo, hi], row - 0.1, row + 0.1, color=colour, lw=0.8, zorder=3, **below)
 
 
 def beside(ax: Any, row: float, text: str, *, points: float = 8, colour: str = INK) -> None:

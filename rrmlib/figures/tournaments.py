@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from rrmlib.figures import style
-from rrmlib.figures.style import QUIET, RULE
+from rrmlib.figures.style import RULE
 
 
 def picks(
     table: pd.DataFrame, *, family: str = "all", cost: str = "judgments", chance: float = 0.0, title: str = ""
 ) -> Figure:
-    """Accuracy of the pick against its cost (log scale), a line per schedule through its votes a match (written there).
+    """Accuracy of the pick against its cost (log scale), a line per schedule through its votes a match.
 
     `table`: schedule, votes, family, n, value, lo, hi, judgments, tokens. What asks no matches (a scalar model) and
     `chance` are named in the caption. `cost` is "judgments" or "tokens". Raises ValueError for an empty table.
@@ -36,19 +37,18 @@ def picks(
             x = line[cost] * 1.015 ** (i - len(look) / 2)
             ax.vlines(x, line["lo"], line["hi"], color=one.colour, lw=1.0, alpha=0.4)
             ax.plot(x, line["value"], one.marker + "-", color=one.colour, ms=5, lw=1.0, mec="white", label=one.name)
-            for at, row in zip(x, line.itertuples()):
-                ax.annotate(
-                    f"{row.votes}", (at, row.value), (3, 3), textcoords="offset points", fontsize=6.5, color=QUIET
-                )
         ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # the range may be less than a decade
         ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(f"{cost} per list")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7.5)
-        n = int(shown["n"].max())
+        n, asked = int(shown["n"].max()), sorted(set(shown.loc[shown["matches"] > 0, "votes"]))
+        order = f" Points of a line, by cost: {', '.join(map(str, asked))} votes a match." if asked else ""
         style.note(
             fig,
-            f"The best of the responses is picked (%), {n} lists, 95 % interval; replications are averaged. "
-            f"Small figures: votes a match. Not drawn: {', '.join(beside) or 'nothing'}.",
+            f"The best of the responses is picked (%), {n} lists, 95 % interval; replications are averaged.{order} "
+            f"Not drawn: {', '.join(beside) or 'nothing'}.",
         )
         return style.finish(fig, "picks", shown)
 

@@ -139,45 +139,57 @@ def _forced(spec: Any) -> bool:
 def ablation(labs: Sequence[Lab], arms: Mapping[str, str], *, pooled: bool = True) -> pd.DataFrame:
     """Sections of each arm (its name -> its judge), over seeds, beside what it starts from (2505.02387, Tables 2-3).
 
-    `start` and `start_read`: accuracy (overall) and share read of the arm's start, asked in the same way; where nobody
-    asked, in the first step of the arm's own RL (rollouts on training prompts); `start_from` says which. `readable` is
-    False where less than half could be read, of the arm or of its start.
+    `start` and `start_read`: accuracy and share read of the arm's start in the row's section, asked in the same way;
+    where nobody asked, in the first step of the arm's own RL: rollouts on training prompts of all sections, so this
+    stands beside "overall" alone. `start_from` says which. `readable` is False where less than half could be read, of
+    the arm or of its start.
     """
     table = sections(gather(labs, list(dict.fromkeys(arms.values()))), pooled=pooled)
     out = []
     for arm, name in arms.items():
-        start, model = start_of(labs[0], name), labs[0].judge_model(name)
-        value, read, where = math.nan, math.nan, start
-        if start:
-            first = sections(gather(labs, [start]), pooled=True).set_index("section")
-            value, read = first["value"].get("overall", math.nan), first["read"].mean()
-        elif model and labs[0].models[model].recipe["recipe"] == "grpo":
-            steps = pd.concat([_steps(lab, model).head(1) for lab in labs])
-            value, read = steps["accuracy"].mean(), 1 - (steps["unparsed"] + steps["truncated"]).mean()
-            where = "first step of RL"
         mine = table[table["judge"].isin([name, unsampled(name)])]
-        mine = mine.assign(arm=arm, start=value, start_read=read, start_from=where)
-        out.append(mine.assign(readable=(mine["read"] >= UNREADABLE) & ~(mine["start_read"] < UNREADABLE)))
+        start, where = _start(labs, name, pooled)
+        mine = mine.assign(arm=arm).merge(start, on=["seed", "section"], how="left").assign(start_from=where)
+        known = mine["start_read"].fillna(mine.groupby("seed")["start_read"].transform("min"))
+        out.append(mine.assign(readable=(mine["read"] >= UNREADABLE) & ~(known < UNREADABLE)))
     return pd.concat(out, ignore_index=True)
 
 
+def _start(labs: Sequence[Lab], name: str, pooled: bool) -> tuple[pd.DataFrame, str]:
+    """seed, section, start, start_read of what a judge's model starts from, and where they are from; else no rows."""
+    columns = ["seed", "section", "start", "start_read"]
+    start, model = start_of(labs[0], name), labs[0].judge_model(name)
+    if start:
+        first = sections(gather(labs, [start]), pooled=pooled)
+        return first.rename(columns={"value": "start", "read": "start_read"})[columns], start
+    if not model or labs[0].models[model].recipe["recipe"] != "grpo":
+        return pd.DataFrame(columns=columns).astype({"start": float, "start_read": float}), ""
+    steps = pd.concat([_steps(lab, model).head(1).assign(seed=str(lab.seed)) for lab in labs])
+    steps = steps.assign(section="overall", start=steps["accuracy"])
+    steps = steps.assign(start_read=1 - steps["unparsed"] - steps["truncated"])[columns]
+    if pooled:
+        steps = steps.assign(seed="all").groupby(["seed", "section"], as_index=False).mean()
+    return steps, "first step of RL"
+
+
 def ablation_form(table: pd.DataFrame) -> pd.DataFrame:
-    """`ablation` as the paper prints it: a row per arm, percent with interval (and range over seeds). An arm that could
-    not be read has no numbers, one whose start could not be read says so."""
+    """`ablation` as the paper prints it: a row per arm, percent with interval (and range over seeds); `start` is the
+    average's. An arm that could not be read has no numbers, one whose start could not be read says so."""
     names = {"chat": "Chat", "chat-hard": "Chat Hard", "safety": "Safety", "reasoning": "Reasoning", "overall": "Avg"}
     out = []
     for (arm, seed), part in table.groupby(["arm", "seed"], sort=False):
-        by, first = part.set_index("section"), part.iloc[0]
+        by = part.set_index("section")
         row: dict[str, Any] = {"arm": arm, "seed": seed}
         for section, name in names.items():
             there = section in by.index and by["read"][section] >= UNREADABLE
             row[name] = percent(by.loc[section]) if there else "cannot be read" if section in by.index else ""
         row["read"] = f"{100 * by['read'].mean():.1f}"
-        row["start"] = "" if math.isnan(first["start"]) else f"{100 * first['start']:.1f}"
-        if first["start_read"] < UNREADABLE:
+        start, read = by["start"].get("overall", math.nan), by["start_read"].mean()
+        row["start"] = "" if math.isnan(start) else f"{100 * start:.1f}"
+        if read < UNREADABLE:
             row["start"] = "cannot be read"
-        row["start read"] = "" if math.isnan(first["start_read"]) else f"{100 * first['start_read']:.1f}"
-        out.append({**row, "start is": first["start_from"]})
+        row["start read"] = "" if math.isnan(read) else f"{100 * read:.1f}"
+        out.append({**row, "start is": part["start_from"].iloc[0]})
     return pd.DataFrame(out)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from test_figures import check_room, said
+from test_figures import check_room, hidden, said, texts
 
 from rrmlib.figures import ablation, distillation, rl, style, traces, world
 
@@ -189,6 +189,17 @@ def test_an_arm_that_cannot_be_read_has_no_point_and_says_so() -> None:
         check_room(fig)
     ends = [line for line in ablation.arms(arms(read=0.3)).axes[0].lines if line.get_marker() == "o"]
     assert len(ends) == 3 + 1  # one of four is not drawn; one is the legend's
+
+
+def test_every_mark_of_the_filter_is_seen_and_no_share_kept_stands_on_one() -> None:
+    table = oracles().assign(value=0.1, lo=0.1, hi=0.1)  # far left, without width
+    fig = distillation.oracles(table)
+    assert min(gap for ax in fig.axes for gap in hidden(ax)) > 0.5
+    for ax in fig.axes:
+        kept = [t.get_window_extent() for t in texts(fig) if t.axes is ax and t.get_text() in ("75", "100")]
+        scale = ax.transData.transform((1.04, 0))[0]
+        assert sum(box.x0 > scale for box in kept) == 4
+    assert "first oracle" in said(fig)
 
 
 def test_cells_with_few_comparisons_are_left_out() -> None:

@@ -73,6 +73,24 @@ def test_the_ablation_shows_where_an_arm_started_and_says_what_cannot_be_read(ma
     assert form["start"]["no training"] == ""
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_each_section_of_an_arm_stands_beside_its_own_start(made, pooled):
+    for seed in (0, 1):
+        made.judge("base-s.rm_r1", BASE, seed=seed)
+        made.judge("distilled-s", BASE if seed else TRAINED, seed=seed)
+        made.judge("rm-r1-s", TRAINED, seed=seed)
+    labs = [made.lab(0), made.lab(1)]
+    table = ablation(labs, {"SFT": "distilled-s", "RM-R1": "rm-r1-s"}, pooled=pooled)
+    by = {arm: part.set_index(["seed", "section"]) for arm, part in table.groupby("arm")}
+    assert len(by["RM-R1"]) == (6 if pooled else 12)
+    assert by["RM-R1"]["start"].equals(by["SFT"]["value"])
+    assert by["RM-R1"]["start_read"].equals(by["SFT"]["read"])
+    assert by["RM-R1"]["start"].nunique() > 3
+    form = ablation_form(table).set_index(["arm", "seed"])
+    for seed in set(table["seed"]):
+        assert form["start"]["RM-R1", seed] == form["Avg"]["SFT", seed].split()[0]
+
+
 def test_where_nobody_asked_the_start_it_is_the_first_step_of_rl(made):
     file = made.lab().file
     stated = yaml.safe_load(file.read_text())
@@ -82,8 +100,26 @@ def test_where_nobody_asked_the_start_it_is_the_first_step_of_rl(made):
     first = pd.read_csv(made.model("grm-s") / "steps.csv").iloc[0]
     table = ablation([made.lab()], {"GRM": "grm-s"})
     assert set(table["start_from"]) == {"first step of RL"}
-    assert table["start"].eq(first["accuracy"]).all()
-    assert table["start_read"].eq(1 - first["unparsed"] - first["truncated"]).all()
+    stated = table.set_index("section")[["start", "start_read"]]
+    whole = [first["accuracy"], 1 - first["unparsed"] - first["truncated"]]
+    assert list(stated.loc["overall"]) == pytest.approx(whole)
+    assert stated.drop(index="overall").isna().all(axis=None), "training prompts are of no one section"
+    form = ablation_form(table).iloc[0]
+    assert [form["start"], form["start read"]] == [f"{100 * value:.1f}" for value in whole]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_an_arm_whose_first_step_could_not_be_read_is_not_readable_in_any_section(made, pooled):
+    file = made.lab().file
+    stated = yaml.safe_load(file.read_text())
+    stated["judges"] = [j for j in stated["judges"] if j["name"] != "rft-s"]
+    file.write_text(yaml.safe_dump(stated))
+    made.judge("grm-s", TRAINED)
+    steps = made.model("grm-s") / "steps.csv"
+    pd.read_csv(steps).assign(unparsed=0.7).to_csv(steps, index=False)
+    table = ablation([made.lab()], {"GRM": "grm-s"}, pooled=pooled)
+    assert not table["readable"].any()
+    assert ablation_form(table)["start"].tolist() == ["cannot be read"]
 
 
 def test_an_arm_whose_start_could_not_be_read_is_no_arm_at_chance(made):
