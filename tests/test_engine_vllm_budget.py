@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import required
 
-from rrmlib.comparison import Comparison, ask
+from rrmlib.comparison import ask
 from rrmlib.engines.base import Completion, Request, Sampling
 from rrmlib.engines.qwen2 import Qwen2Engine
 from rrmlib.engines.vllm import VLLMEngine
@@ -23,6 +23,7 @@ from rrmlib.params import JudgeSpec
 from rrmlib.prompt import load_prompt
 from rrmlib.store import Store
 from rrmlib.tiny import build
+from rrmlib.world.pairs import build as build_pairs
 
 CONTEXT = 320
 BASE = Path(__file__).parents[1] / "rrmlib" / "world" / "base-s"  # writes <think> by itself
@@ -205,22 +206,17 @@ class Closing(Counted):
         return self.engine.generate_closed(requests, *how)
 
 
-ITEMS = [
-    Comparison(
-        id=f"q{i}", query=ask(f"{i}+{i + 3}=?"), first=f"{i}+3={2 * i + 3}", second=f"{2 * i + 4}", label="first"
-    )
-    for i in range(12)
-]
+ITEMS = build_pairs("rl", dict.fromkeys(("chain-answer", "program-worked", "chat", "chat-hard"), 4), seed=0)
 
 
 @pytest.fixture(scope="module", params=["base-s", "tiny"])
-def real(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[VLLMEngine, Qwen2Engine]]:
+def real(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[VLLMEngine, Qwen2Engine, bool]]:
     if importlib.util.find_spec("vllm") is None:
         message = "vLLM is not installed here; run make test-vllm"
         (pytest.fail if required("vllm") else pytest.skip)(message)
     address = BASE if request.param == "base-s" else folder
     engine = VLLMEngine(address, dtype="float32", options={"max_num_seqs": 16})
-    yield engine, Qwen2Engine(address)
+    yield engine, Qwen2Engine(address), request.param == "base-s"
     engine.close()
 
 
@@ -232,9 +228,9 @@ def judged(engine: Counted, budget: int, prefill: str) -> Run:
 
 
 @pytest.mark.vllm
-@pytest.mark.parametrize("prefill", ["", "<think>\n"])
-def test_one_call_gives_what_two_rounds_give(real: tuple[VLLMEngine, Qwen2Engine], prefill: str) -> None:
-    ours, theirs = real
+@pytest.mark.parametrize("prefill", ["", "<think>\n", "<think>\nread\n1"])
+def test_one_call_gives_what_two_rounds_give(real: tuple[VLLMEngine, Qwen2Engine, bool], prefill: str) -> None:
+    ours, theirs, writes_think = real
     forced = spared = 0
     for budget in (1, 2, 3, 5, 8, 12, 40):
         one, two, other = Closing(ours), Counted(ours), Counted(theirs)
@@ -246,5 +242,8 @@ def test_one_call_gives_what_two_rounds_give(real: tuple[VLLMEngine, Qwen2Engine
         forced += sum(j.forced for j in once.judgments)
         spared += sum(two.calls) - sum(one.calls)
     assert forced >= 24
-    # Thinking that is open is closed by vLLM (not after a line break); what opens none has two rounds.
-    assert (0.3 * forced < spared) if prefill else (spared <= forced)
+    # Closed by vLLM: thinking that is open, in mid-line. The tiny model opens none, and writes many half characters.
+    if writes_think:
+        assert spared > 0.2 * forced
+    elif not prefill:
+        assert spared == 0
