@@ -25,6 +25,7 @@ from rrmlib.params import JudgeSpec, ParameterError, load_yaml, parse_assignment
 
 if TYPE_CHECKING:
     from rrmlib.benchmarks.rows import Loaded
+    from rrmlib.lab import Lab
     from rrmlib.score import Result
 
 HEURISTICS = ("random", "first", "longest", "shortest")
@@ -194,7 +195,7 @@ def _lab(options: argparse.Namespace) -> int:
         known = lab.judges if options.what == "judge" else lab.models
         raise ValueError(f"rrm lab {options.what}: which? {', '.join(known) or 'there are none'}")
     if options.what == "list":
-        rows = [("name", "recipe", "from", "state"), *room.overview(lab)]
+        rows = [("name", "recipe", "from", "state"), *overview(lab)]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         for row in rows:
             print("  ".join(f"{text:{width}}" for text, width in zip(row, widths)).rstrip())
@@ -211,6 +212,26 @@ def _lab(options: argparse.Namespace) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------------------
+
+
+def overview(lab: Lab) -> list[tuple[str, str, str, str]]:
+    """(name, recipe or model, from, state) of every model and judge; state is made, shipped, stale or missing."""
+    from rrmlib.artefact import about
+    from rrmlib.lab import shipped
+
+    def state(mark: Path, name: str = "") -> str:
+        if mark.is_file():
+            return "shipped" if about(mark.parent).get("shipped") else "made"
+        if name and shipped(lab, name):
+            return "shipped"
+        return "stale" if mark.parent.is_dir() else "missing"
+
+    rows = [("world", "", "", state(lab.world_mark()))]
+    for name, model in lab.models.items():
+        rows.append((name, str(model.recipe["recipe"]), " ".join(model.parents), state(lab.mark(name), name)))
+    for name, entry in lab.judges.items():
+        rows.append((name, "judge", entry.spec.model, state(lab.judged_mark(name))))
+    return rows
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -591,24 +591,6 @@ def store(lab: Lab) -> Path:
     return lab.folder.parent / "traces.sqlite"
 
 
-def overview(lab: Lab) -> list[tuple[str, str, str, str]]:
-    """(name, recipe or model, from, state) of every model and judge; state is made, shipped, stale or missing."""
-
-    def state(mark: Path, name: str = "") -> str:
-        if mark.is_file():
-            return "shipped" if artefact.about(mark.parent).get("shipped") else "made"
-        if name and shipped(lab, name):
-            return "shipped"
-        return "stale" if mark.parent.is_dir() else "missing"
-
-    rows = [("world", "", "", state(lab.world_mark()))]
-    for name, model in lab.models.items():
-        rows.append((name, str(model.recipe["recipe"]), " ".join(model.parents), state(lab.mark(name), name)))
-    for name, entry in lab.judges.items():
-        rows.append((name, "judge", entry.spec.model, state(lab.judged_mark(name))))
-    return rows
-
-
 def _set_threads(lab: Lab) -> None:
     import torch
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from rrmlib import artefact, lab, params
-from rrmlib.__main__ import main
+from rrmlib.__main__ import main, overview
 from rrmlib.benchmarks import benchmark
 from rrmlib.comparison import CandidateSet, Comparison, Message, ask
 from rrmlib.judge import open_engine
@@ -282,7 +282,7 @@ def test_what_ships_is_taken_while_its_key_matches_and_is_the_same_as_trained(fa
     lab.train(there, "tuned")
     assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned"], "the base was copied"
     assert weights(there.path("base-s")) == trained
-    assert dict((name, state) for name, *_, state in lab.overview(there))["base-s"] == "shipped"
+    assert dict((name, state) for name, *_, state in overview(there))["base-s"] == "shipped"
 
     other = changed("base-s", steps=2)
     lab.train(other, "base-s")
