@@ -24,7 +24,7 @@ FIGURES = {
     "distillation": ["oracles", "sections", "contrasts", "curves", "meta"],
     "rl": ["sections", "contrasts", "curves", "thinking", "behaviours", "gain"],
     "ablation": ["arms", "contrasts", "sizes", "noise"],
-    "scaling": ["votes", "ties", "published", "budgets", "spending", "frontier", "difficulty"],
+    "scaling": ["votes", "soft", "ties", "published", "budgets", "spending", "frontier", "difficulty"],
     "multi_response": ["judgments", "tokens", "simulation"],
     "recorded": ["votes", "resolution", "ratings"],
 }

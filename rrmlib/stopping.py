@@ -152,8 +152,8 @@ def beta(
 def sprt(k_max: int, error: float, margin: float) -> Rule:
     """Wald's sequential test of p = 1/2 + margin against p = 1/2 - margin, truncated at k_max votes.
 
-    With r = (1/2 + margin) / (1/2 - margin) it stops at the lead h = ceil(log((1 - error) / error) / log r). By the
-    gambler's ruin a judge at exactly 1/2 +- margin, never truncated, stops on the wrong side with chance 1 / (1 + r^h)
+    With r = (1/2 + margin) / (1/2 - margin) it stops at the lead h = ceil(log((1 - error) / error) / log r), and at 2
+    at least. By the gambler's ruin a judge at exactly 1/2 +- margin, never truncated, stops on the wrong side with chance 1 / (1 + r^h)
     <= error; one further out, or truncated, with less. Nothing is promised within the margin, nor for truncated
     items, whose verdict is the full vote's. Raises ValueError as `beta`, and for a margin outside (0, 0.5).
     """
@@ -161,7 +161,8 @@ def sprt(k_max: int, error: float, margin: float) -> Rule:
     if not 0 < margin < 0.5:
         raise ValueError(f"margin must lie between 0 and 0.5, not {margin}")
     ratio = math.log((0.5 + margin) / (0.5 - margin))
-    h = math.ceil(math.log((1 - error) / error) / ratio - _ROUNDING)
+    # At least 2: a lead of 1 is the first vote, and if that is always in AB, bias decides.
+    h = max(2, math.ceil(math.log((1 - error) / error) / ratio - _ROUNDING))
     lead = np.full((k_max + 1, k_max + 1), min(h, k_max + 1), dtype=np.intp)
     promise = (
         f"a stop at the boundary (lead {h}) is against the long run in at most {error:.3g} of items "

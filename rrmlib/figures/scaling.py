@@ -18,6 +18,11 @@ from rrmlib.figures.style import DASHED, INK, QUIET, RULE
 FLAT = (DASHED, (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (12, 3)))  # dashes of judges that are asked once
 
 
+def soft(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Soft votes beside majority votes on the same comparisons. `table` as of `votes`, strategies "soft", "hard"."""
+    return votes(table[table["strategy"].isin(["soft", "hard"])], title=title)
+
+
 def votes(
     table: pd.DataFrame,
     *,
@@ -190,7 +195,8 @@ def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", 
         style.note(
             fig,
             "Errors (%, log scale, fewer is up) against generated tokens per comparison (log scale; judges that write "
-            "nothing stand at the left edge). Line: nothing cheaper is as good. Bars: 95 % interval.",
+            "nothing stand at the left edge). Line: nothing cheaper is as good. Bars: 95 % interval. No error at all "
+            "is drawn as half a comparison.",
         )
         return style.finish(fig, "frontier", shown)
 

@@ -34,7 +34,7 @@ def picks(
             if line["matches"].max() == 0:
                 beside.append(f"{one.name} {100 * line['value'].iloc[0]:.1f} %")
                 continue
-            x = line[cost] * 1.015 ** (i - len(look) / 2)
+            x = line[cost] * 1.004 ** (i - len(look) / 2)
             ax.vlines(x, line["lo"], line["hi"], color=one.colour, lw=1.0, alpha=0.4)
             ax.plot(x, line["value"], one.marker + "-", color=one.colour, ms=5, lw=1.0, mec="white", label=one.name)
         ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
@@ -69,7 +69,7 @@ def simulated(table: pd.DataFrame, *, title: str = "") -> Figure:
             ax.grid(axis="y", color=RULE, lw=0.6)
             for i, (name, one) in enumerate(look.items()):
                 row = here[here["strategy"] == name]
-                row = row.assign(share=row["share"] + 0.016 * (i - len(look) / 2))  # so that equal ones are seen
+                row = row.assign(share=row["share"] + 0.004 * (i - len(look) / 2))  # so that equal ones are seen
                 ax.vlines(row["share"], row["lo"], row["hi"], color=one.colour, lw=1.1)
                 ax.plot(
                     row["share"], row["accuracy"], one.marker, color=one.colour, ms=5.5, mec="white", label=one.name

@@ -114,7 +114,7 @@ def stopped(
     """
     units, table, ids = [], [], list(one.units["item"])
     for rule in rules:
-        credit, cost, used, lost = (np.zeros(len(one)) for _ in range(4))
+        credit, cost, used, lost, level = (np.zeros(len(one)) for _ in range(5))
         for each in range(SEQUENCES):
             order = sequence(one.choices.shape, one.orders, ids=ids, seed=each)
             mine, paid = (np.take_along_axis(a, order, 1) for a in (one.choices, one.tokens))
@@ -122,8 +122,9 @@ def stopped(
             credit += run.credit(one.labels) / SEQUENCES
             cost, used = cost + run.cost / SEQUENCES, used + run.asked / SEQUENCES
             lost += np.isnan(run.verdict) / SEQUENCES
+            level += (run.verdict == 0.5) / SEQUENCES
         head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": rule.name, "k": rule.k_max}
-        units.append(one.units.assign(**head, credit=credit, tokens=cost, unread=lost, tie=0.0, votes=used))
+        units.append(one.units.assign(**head, credit=credit, tokens=cost, unread=lost, tie=level, votes=used))
         for section in ("all", *SECTIONS):
             rows = np.flatnonzero(one.units["section"].isin(SECTIONS if section == "all" else [section]))
             if not len(rows):
@@ -149,25 +150,33 @@ def stopped(
 
 
 def spent(one: Pool, means: Sequence[float], *, k_max: int, profile: str = "", seed: int = 0) -> pd.DataFrame:
-    """Units of a fixed budget of votes, spread by uncertainty and uniformly; `means` are votes per item."""
-    out, ids = [], list(one.units["item"])
-    order = sequence(one.choices.shape, one.orders, ids=ids, seed=0)
-    mine, paid = (np.take_along_axis(a, order, 1) for a in (one.choices, one.tokens))
+    """Units of a fixed budget of votes, spread by doubt (uncertainty) and evenly; `means` are votes per item.
+
+    Averaged over `SEQUENCES` seeded sequences of the samples and as many lots among equally doubtful items."""
+    out, ids, per = [], list(one.units["item"]), float(one.tokens.mean())
     for mean in means:
-        for by in ("uncertainty", "uniform"):
-            budget = mean * float(one.tokens.mean()) * len(one)
-            per = float(one.tokens.mean())
-            run = spread(mine, budget, paid, per_vote=per, width=max(1, len(one) // 4), k_max=k_max, by=by, ids=ids)
-            head = {
-                "profile": profile,
-                "seed": str(seed),
-                "judge": one.judge,
-                "strategy": "spread evenly" if by == "uniform" else "spread by doubt",
-                "k": mean,
-            }
-            none = np.isnan(run.verdict) * 1.0
-            credit = run.credit(one.labels)
-            out.append(one.units.assign(**head, credit=credit, tokens=run.cost, unread=none, tie=0.0, votes=run.asked))
+        for by, name in (("uncertainty", "spread by doubt"), ("uniform", "spread evenly")):
+            credit, cost, used, lost, level = (np.zeros(len(one)) for _ in range(5))
+            for each in range(SEQUENCES):
+                order = sequence(one.choices.shape, one.orders, ids=ids, seed=each)
+                mine, paid = (np.take_along_axis(a, order, 1) for a in (one.choices, one.tokens))
+                width = max(1, len(one) // 4)
+                run = spread(
+                    mine,
+                    mean * per * len(one),
+                    paid,
+                    per_vote=per,
+                    width=width,
+                    k_max=k_max,
+                    by=by,  # type: ignore[arg-type]
+                    ids=ids,
+                    seed=each,
+                )
+                credit, cost = credit + run.credit(one.labels) / SEQUENCES, cost + run.cost / SEQUENCES
+                used, lost = used + run.asked / SEQUENCES, lost + np.isnan(run.verdict) / SEQUENCES
+                level += (run.verdict == 0.5) / SEQUENCES
+            head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": name, "k": mean}
+            out.append(one.units.assign(**head, credit=credit, tokens=cost, unread=lost, tie=level, votes=used))
     return pd.concat(out, ignore_index=True)
 
 
@@ -210,9 +219,14 @@ def accuracy(units: pd.DataFrame, by: str = "section") -> pd.DataFrame:
         for name, cell, found in cells:
             if found is None:
                 continue
-            means = {what: float(cell[what].mean()) for what in ("tokens", "unread", "tie")}
+            means = {what: weighed(cell, what, name) for what in ("tokens", "unread", "tie")}
             out.append({**head, by: name, **bounds(found), **means})
     return pd.DataFrame(out)
+
+
+def weighed(cell: pd.DataFrame, what: str, section: object) -> float:
+    """The mean of a column; "overall" it is, as accuracy is, the mean of the sections' means."""
+    return float(cell.groupby("section")[what].mean().mean() if section == "overall" else cell[what].mean())
 
 
 def differences(units: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -240,7 +254,7 @@ def differences(units: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]]) -> 
         said, verdict = expectation(d.lo, d.hi, contrast.get("least"), contrast.get("most"))
         head = {name: both[name].iloc[0] for name in ("profile", "seed")}
         names = {side: "{} {} @{}".format(*contrast[side]) for side in ("a", "b")}
-        share = both["tokens"].sum() / max(1e-9, both["tokens_b"].sum())
+        share = weighed(both, "tokens", section) / max(1e-9, weighed(both, "tokens_b", section))
         out.append(
             {**head, **names, "section": section, **bounds(d), "expected": said, "verdict": verdict, "share": share}
         )
@@ -263,8 +277,8 @@ def budgets(rows: pd.DataFrame, judges: Mapping[str, str], unlimited: str) -> pd
         found = accuracy(once(part, "budget"))
         for row in found.to_dict("records"):
             within = SECTIONS if row["section"] == "overall" else [row["section"]]
-            forced = part.loc[part["section"].isin(within), "forced"].mean()
-            out.append({**row, "budget": budget, "forced": float(forced)})
+            forced = weighed(part[part["section"].isin(within)], "forced", row["section"])
+            out.append({**row, "budget": budget, "forced": forced})
     return pd.DataFrame(out)
 
 

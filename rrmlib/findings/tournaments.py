@@ -29,6 +29,7 @@ from rrmlib.schedulers import Adaptive, Knockout, RoundRobin, Swiss, seeded_brac
 from rrmlib.stats import clustered_mean, paired_difference
 from rrmlib.tournament import Match, Matrix, Scheduler, replay
 
+REPLAYS = 24  # seeds of a schedule (brackets, seats, lots) that every list is played with: one of them is luck
 # votes a match -> (list -> one round robin per replication)
 Played = Mapping[int, Mapping[str, Sequence[Matrix]]]
 Schedule = Callable[[str, int], Scheduler]  # (list, replication) -> its scheduler
@@ -92,7 +93,7 @@ def picks(
     lists: Sequence[Item], played: Played, plans: Mapping[str, Schedule], *, profile: str = "", seed: int = 0
 ) -> pd.DataFrame:
     """Units: profile, seed, schedule, votes (a match), item, cluster, family, credit, quality, matches, judgments,
-    tokens, rounds, ties, unread; means over replications."""
+    tokens, rounds, ties, unread; means over `REPLAYS` seeds of the schedule, the recorded round robins in turn."""
     known = {each.id: each for each in lists if isinstance(each, CandidateSet)}
     out = []
     for votes, by in played.items():
@@ -101,8 +102,8 @@ def picks(
                 truth = known[item].truth
                 assert truth is not None
                 rows = []
-                for r, matrix in enumerate(replications):
-                    found = replay(plan(item, r), matrix)
+                for r in range(max(REPLAYS, len(replications))):
+                    found = replay(plan(item, r), replications[r % len(replications)])
                     grade = truth[found.pick]
                     cost = {"matches": found.matches, "judgments": found.votes, "tokens": found.tokens}
                     flaws = {"rounds": found.rounds, "ties": found.ties, "unread": found.unread}
@@ -169,13 +170,20 @@ def differences(units: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]]) -> 
     return pd.DataFrame(out)
 
 
-def bias(played: Played, *, prior: float = 1.5, profile: str = "", seed: int = 0) -> pd.DataFrame:
+def bias(
+    played: Played, lists: Sequence[Item], *, prior: float = 3.0, profile: str = "", seed: int = 0
+) -> pd.DataFrame:
     """The advantage of being shown first, fitted by Bradley-Terry together with the strengths of all lists.
+
+    One number for all pairs is an assumption; so the shares that were counted stand beside it: how often the one shown
+    first won where both are `equal` by the truth, where it was `better`, and where it was `worse`.
 
     Log-odds with interval (sandwich over pairs), and as the chance that the first of two equal responses wins; from
     the matches of one judgment, all replications.
     """
     columns: list[tuple[int, int, float, str]] = []
+    grades = {each.id: each.truth for each in lists if isinstance(each, CandidateSet)}
+    counted: dict[str, list[float]] = {"equal": [], "better": [], "worse": []}
     at = 0
     for item, replications in played[1].items():
         n = len(replications[0].score)
@@ -184,11 +192,16 @@ def bias(played: Played, *, prior: float = 1.5, profile: str = "", seed: int = 0
                 for j in range(n):
                     if i != j and matrix.votes[i, j]:
                         pair = f"{item}:{min(i, j)}-{max(i, j)}"
+                        truth = grades[item]
+                        assert truth is not None
+                        kind = "equal" if truth[i] == truth[j] else "better" if truth[i] > truth[j] else "worse"
+                        counted[kind].append(float(matrix.score[i, j]))
                         columns.append((at + i, at + j, float(matrix.score[i, j]), pair))
         at += n
     first, second, score, clusters = zip(*columns)
     fit = bradley_terry(at, first, second, score, prior=prior, clusters=np.unique(clusters, return_inverse=True)[1])
     chance = {k: 1 / (1 + np.exp(-getattr(fit.bias, k))) for k in ("value", "lo", "hi")}
-    head = {"profile": profile, "seed": str(seed), "n": fit.matches, "unread": fit.unread}
+    shares = {f"first_wins_{kind}": float(np.nanmean(won)) if won else np.nan for kind, won in counted.items()}
+    head = {"profile": profile, "seed": str(seed), "n": fit.matches, "unread": fit.unread, "prior": prior, **shares}
     odds = {f"log_odds_{k}": getattr(fit.bias, k) for k in ("value", "lo", "hi")}
     return pd.DataFrame([{**head, **chance, **odds}])
