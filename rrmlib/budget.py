@@ -5,10 +5,13 @@ text to append, up to the place where the verdict's own first token goes. `judge
 there for a few tokens (`JudgeSpec.think_budget`, `answer_tokens`), and the judgment's finish is "budget": its verdict
 was forced, and its share is reported (`forced` in `score.py`'s coverage and in the figures).
 
+The format's own closing may not suit a model: the lab's judges, which RL has taught to end their thinking with a line
+"best 1", go on with their sums when it is closed for them. A spec's `conclude` then takes its place ("\nbest").
+
 Left out: when a judge should stop by itself (`stopping.py`), shorter answers by instruction.
 
     >>> closing("rrm", "<think>\nfrom 3 a+4=7", opens_think=False)
-    '\n</think>\n\\boxed{Assistant '
+    '\n</think>\n\\boxed{Assistant'
     >>> closing("rm_r1", "<type>Chat</type><rubric>has animal", opens_think=False)
     '</rubric><answer>[['
     >>> closing("rrm", "so it is 1\n</think>\n\\boxed{", opens_think=True)  # begun already: it only goes on
@@ -19,9 +22,10 @@ from __future__ import annotations
 
 from rrmlib.parse import CLOSE, after_thinking
 
-# parser -> what stands right before the verdict's first token, and the sign in it that a verdict has begun
+# parser -> what stands right before the verdict's first token, and the sign in it that a verdict has begun. No space at
+# the end: to most tokenizers " 1" is one token, and a model that is given the space alone has never seen what follows.
 LEADS = {
-    "rrm": ("\\boxed{Assistant ", "\\boxed{"),
+    "rrm": ("\\boxed{Assistant", "\\boxed{"),
     "rm_r1": ("<answer>[[", "<answer>"),
     "grm": ("Scores: \\boxed{", "\\boxed{"),
     "grm_single": ("\\boxed{", "\\boxed{"),

@@ -387,7 +387,10 @@ def _closed(judge: Judge, task: _Task, done: Mapping[str, Completion], opens_thi
             if c.finish != "length" or sofar.state is State.READ:
                 forced.append(None)
                 continue
-        prefill = said + closing(name, said, opens_think=opens_think)
+        ask = closing(name, said, opens_think=opens_think)
+        if ask and spec.conclude:
+            ask = spec.conclude.lstrip("\n") if said.endswith("\n") else spec.conclude
+        prefill = said + ask
         sampling = replace(request.sampling, max_tokens=spec.answer_tokens)
         forced.append(_seeded(judge, replace(request, prefill=prefill, sampling=sampling)))
     return replace(task, forced=tuple(forced))

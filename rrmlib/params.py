@@ -49,8 +49,9 @@ class JudgeSpec(BaseModel):
     `prompt_file` replaces our wording by an external file, pinned by `prompt_sha256`. `opens_think` overrides the
     format's claim that the chat template opens the thinking. `prefill` is what the judge's turn begins with, whether it
     likes it or not. `think_budget`: after so many tokens the thinking is closed and the verdict asked for, in at most
-    `answer_tokens` more (`budget.py`; 0: no thinking at all). `template_args` go to the chat template; `options` to the
-    engine's constructor; for engine recorded, {judge: NAME} says which judge of files that hold several.
+    `answer_tokens` more (`budget.py`; 0: no thinking at all); `conclude` asks for it in place of the format's own
+    closing, for models that need other words to come to an end. `template_args` go to the chat template; `options` to
+    the engine's constructor; for engine recorded, {judge: NAME} says which judge of files that hold several.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -66,6 +67,7 @@ class JudgeSpec(BaseModel):
     max_tokens: int = Field(default=4096, ge=1)
     think_budget: int | None = Field(default=None, ge=0)
     answer_tokens: int = Field(default=32, ge=1)
+    conclude: str = ""
     seed: int = 0
     stop: tuple[str, ...] = ()
     prefill: str = ""

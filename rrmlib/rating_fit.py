@@ -84,12 +84,13 @@ def mode(cells: Cells, ridge: float, position: bool) -> Floats:
             step = cho_solve(cho_factor(hessian, overwrite_a=True, check_finite=False), gradient, check_finite=False)
         except LinAlgError:
             break
-        size = float(np.abs(step).max())
+        # Converged: the step is tiny in standard errors, and not only because a vote has become certain.
+        converged = gradient @ step < 1e-14 and np.abs(step).max() < 1e-3
         while (new := _objective(cells, theta + step, ridge)) < value - 1e-9 * (1 + abs(value)):
             step /= 2
         theta, value = theta + step, new
         theta[: cells.n] -= theta[: cells.n].mean()
-        if size < 1e-8:
+        if converged:
             return theta
         if not ridge and np.abs(theta).max() > _FAR:
             break

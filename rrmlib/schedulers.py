@@ -111,7 +111,7 @@ class Knockout(Scheduler):
         extra = self.n - half
         slots = [tuple(next(standing) for _ in range(1 + _falls(i, extra, half))) for i in range(half)]
         for matches in rounds:
-            won = {m.first: self.winner(m) for m in matches}
+            won = {c: self.winner(m) for m in matches for c in (m.first, m.second)}
             left = [won[slot[0]] if len(slot) == 2 else slot[0] for slot in slots]
             slots = [tuple(left[i : i + 2]) for i in range(0, len(left), 2)]
         return slots

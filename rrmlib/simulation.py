@@ -6,8 +6,8 @@ on one pair share an effect u of that pair, the same in both orders, drawn from 
 exactly. So strengths and bias stay what a Bradley-Terry model means by them, however correlated the votes are;
 `correlation` is 1 - phi^2, the share of u in the variance of a vote's latent scale. Qualities are N(0, spread^2).
 
-Every function takes seeds and returns a tidy table (shares with 95 % intervals). One seed is one set of candidates with
-all its votes, and every strategy replays the same votes (`tournament.replay`).
+Every function takes seeds and returns a tidy table (accuracies with 95 % intervals). One seed is one set of candidates
+with all its votes, and every strategy replays the same votes (`tournament.replay`).
 
 | table              | a row is                 | says                                                            |
 |--------------------|--------------------------|-----------------------------------------------------------------|
@@ -40,7 +40,7 @@ from scipy.special import expit
 
 from rrmlib.rating import bradley_terry, elo, win_rate
 from rrmlib.schedulers import Adaptive, Knockout, RoundRobin, Swiss
-from rrmlib.stats import paired_difference, wilson
+from rrmlib.stats import clustered_mean, paired_difference, wilson
 from rrmlib.tournament import Matrix, Scheduler, columns, replay
 
 Floats = NDArray[np.float64]
@@ -278,8 +278,9 @@ def stopping(judge: SimulatedJudge, rules: Mapping[str, Rule], *, seeds: Sequenc
     rows = []
     for name, values in cells.items():
         right, used, same = np.array(values).T
+        e = clustered_mean(right, np.arange(len(right)))
         row = {"rule": name, "runs": len(right), "votes": used.mean(), "share": used.mean() / most}
-        rows.append(row | {"accuracy": right.mean(), "agrees": same.mean()})
+        rows.append(row | {"accuracy": e.value, "lo": e.lo, "hi": e.hi, "agrees": same.mean()})
     return pd.DataFrame(rows)
 
 

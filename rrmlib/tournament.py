@@ -5,8 +5,9 @@ given the results so far, () when it is over. It depends on nothing else and not
 tournament that was killed goes on from its stored results to the same end. `ranking` and `pick` say what it answers so
 far. The tournaments themselves are in `schedulers.py`.
 
-A pair is asked as (first, second): `first` is the one shown first where a match is judged in one order. A match is one
-`Match` whatever it cost: k votes, in one order or both, are the caller's. No pair is asked twice.
+A pair is asked as (first, second): `first` is the one to show first where a match is judged in one order. The answer
+may be told the other way round, where it was judged so. A match is one `Match` whatever it cost: k votes, in one order
+or both, are the caller's. No pair is asked twice.
 
 **Ties, and matches that nobody could read.** In a knockout someone must go on: a score of exactly 0.5, and a match
 without a readable vote (score NaN), are decided by a coin from sha256(seed, item, pair), the same in every run. In a
@@ -135,7 +136,7 @@ class Scheduler(ABC):
         """The pairs after these complete rounds, or ()."""
 
     def _history(self, results: Sequence[Match]) -> tuple[Rounds, tuple[Pair, ...]]:
-        """Complete rounds in the order asked, and what is missing of the next one."""
+        """Complete rounds in the order asked (each match the way round it was told), and what the next one lacks."""
         found: dict[Pair, Match] = {}
         for match in results:
             if max(match.first, match.second) >= self.n:
@@ -151,7 +152,7 @@ class Scheduler(ABC):
             missing = tuple(pair for pair in pairs if unordered(*pair) not in found)
             asked += len(pairs) - len(missing)
             if not missing:
-                rounds.append(tuple(_turned(found[unordered(a, b)], a) for a, b in pairs))
+                rounds.append(tuple(found[unordered(*pair)] for pair in pairs))
         if asked != len(found):
             raise ValueError(f"{self._name}: {len(found) - asked} of {len(found)} results are of matches it never asks")
         return tuple(rounds), missing
@@ -219,7 +220,7 @@ class Outcome:
 class Matrix:
     """A recorded round robin of n candidates: n x n arrays by [shown first, shown second]; no votes = not recorded.
 
-    Judged in one order only, a pair stands in one of its two places, and answers for the other one mirrored.
+    A pair judged in one order only stands in one of its two places and is answered from there, as it was judged.
     """
 
     score: Floats
@@ -249,7 +250,7 @@ class Matrix:
             )
         if not self.votes[second, first]:
             raise ValueError(f"match {first} against {second} is not recorded: a replay needs a whole round robin")
-        return self.match(second, first).swap()
+        return self.match(second, first)
 
 
 def play(
@@ -312,7 +313,3 @@ def outcome(scheduler: Scheduler, results: Sequence[Match], rounds: int = -1) ->
 def unordered(a: int, b: int) -> Pair:
     """The pair with the lower candidate first."""
     return (a, b) if a < b else (b, a)
-
-
-def _turned(match: Match, first: int) -> Match:
-    return match if match.first == first else match.swap()

@@ -15,7 +15,7 @@ from rrmlib.prompt import load_prompt
 from rrmlib.store import Store
 
 ITEMS = [Comparison(id=f"q{i}", query=ask(f"What is {i}?"), first=f"{i}", second="no", label="first") for i in range(6)]
-VERDICTS = {"rrm": "1}", "rm_r1": "A]]</answer>", "grm": "7, 2}", "grm_single": "1}", "rewardbench2_ratings": "7]]"}
+VERDICTS = {"rrm": " 1}", "rm_r1": "A]]</answer>", "grm": "7, 2}", "grm_single": "1}", "rewardbench2_ratings": "7]]"}
 VERDICTS |= {"judgebench_arena": "A>B]]"}
 
 
@@ -69,8 +69,8 @@ class Thinker:
                 raise EngineError("the machine is on fire")
             self.calls.append(request)
             done = request.prefill
-            if done.endswith("{Assistant "):
-                words = ["1}", "<end>"]
+            if done.endswith("{Assistant"):
+                words = [" 1}", "<end>"]
             elif done.endswith("{"):
                 words = ["Assistant 1}", "<end>"]
             else:
@@ -117,6 +117,23 @@ def test_a_verdict_that_has_begun_only_goes_on():
     done = judged(judge(Thinker(2), think_budget=4))  # w0 w1 </think> \boxed{
     assert {j.text for j in done.judgments} == {"w0 w1 \n</think>\n\\boxed{Assistant 1}"}
     assert all(j.forced for j in done.judgments)
+
+
+def test_a_judge_may_be_asked_in_other_words():
+    class Concludes(Thinker):
+        def generate(self, requests):
+            if not requests[0].prefill.endswith("\nso best"):
+                yield from super().generate(requests)
+                return
+            for index, request in enumerate(requests):
+                self.calls.append(request)
+                yield [(index, Completion(" 2</think>\\boxed{Assistant 2}", "stop", tokens=3))]
+
+    done = judged(judge(Concludes(), think_budget=4, conclude="\nso best"))
+    assert {j.text for j in done.judgments} == {"w0 w1 w2 w3 \nso best 2</think>\\boxed{Assistant 2}"}
+    assert all(j.forced and j.state is State.READ for j in done.judgments)
+    begun = judged(judge(Thinker(2), think_budget=4, conclude="\nso best"))
+    assert {j.text for j in begun.judgments} == {"w0 w1 \n</think>\n\\boxed{Assistant 1}"}
 
 
 def test_no_thinking_at_all_asks_once():
@@ -177,5 +194,5 @@ def test_a_real_model_thinks_no_further_than_its_budget():
     for a, b in zip(full.judgments, cut.judgments):
         assert b.tokens <= 10
         assert b.forced
-        assert "\\boxed{Assistant " in b.text
+        assert "\\boxed{Assistant" in b.text
         assert a.tokens > b.tokens

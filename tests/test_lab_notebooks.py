@@ -21,7 +21,7 @@ PAIR = [
 # Parameters that name judges of the fake lab, and the figures that the workflow expects.
 POOLED = [
     {"a": ["rrm-s.pool", "majority", 8], "b": ["rrm-s.pool", "majority", 1], "section": "reasoning", "least": 0.0},
-    {"a": ["rrm-s", "greedy", 1], "b": ["rrm-s.b8", "budget", 1], "section": "reasoning"},
+    {"a": ["rrm-s", "greedy", 1], "b": ["rrm-s", "budget", 8], "section": "reasoning"},
     {"a": ["grm-s.pool", "meta", 8], "b": ["grm-s.pool", "sum", 8], "section": "reasoning"},
 ]
 RUNS = {
@@ -29,6 +29,7 @@ RUNS = {
     "rl": (
         {
             "names": ["base-s", "random-s", "direct-s", "rrm-s"],
+            "sampled": ["base-s.t1", "random-s.t1", "direct-s.t1", "rrm-s.t1"],
             "contrasts": PAIR,
             "curves": ["rrm-s", "random-s"],
             "solves": "",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from rrmlib.figures import style
 from rrmlib.figures.style import DASHED, INK, QUIET, RULE
@@ -29,7 +30,7 @@ def votes(
     `table`: judge, strategy, k, section, n, value, lo, hi, unread; `flat` likewise. Raises ValueError where empty.
     """
     shown = style.need(table[table["section"].isin(sections)], "judge strategy k section n value lo hi unread")
-    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    shown = shown.assign(line=shown["judge"].str.removesuffix(".pool") + ", " + shown["strategy"])
     look = style.looks(list(dict.fromkeys(shown["line"])))
     with style.apply():
         fig = style.figure(3.1 * len(sections) + 2.1, 3.0, title)
@@ -147,48 +148,49 @@ def ties(table: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", title: str = "") -> Figure:
-    """Accuracy against tokens for every strategy; the line joins those that nothing cheaper is as good as.
+    """Errors (log scale, fewer is up) against tokens for every strategy; the line joins those that nothing cheaper is
+    as good as.
 
     `table`: judge, strategy, k, tokens, value, lo, hi, best and `by`. Raises ValueError where it is empty.
     """
     shown = style.need(table[table[by].isin(cells)], f"judge strategy k tokens value lo hi best {by}")
-    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    shown = shown.assign(line=shown["judge"].str.removesuffix(".pool") + ", " + shown["strategy"])
     look = style.looks(list(dict.fromkeys(shown["line"])))
     across = min(3, len(cells))
     down = math.ceil(len(cells) / across)
     with style.apply():
-        fig = style.figure(2.9 * across + 2.4, 0.6 + 2.7 * down, title)
+        fig = style.figure(2.9 * across + 2.4, max(0.6 + 2.7 * down, 1.0 + 0.17 * len(look)), title)
         axes = fig.subplots(down, across, squeeze=False).ravel()
         for ax in axes[len(cells) :]:
             ax.set_visible(False)
         for ax, cell in zip(axes, cells):
             here = shown[shown[by] == cell]
-            free = here["tokens"].max() / 2000  # a scalar model writes nothing: it stands at the left edge
-            ax.set_xscale("log")
-            ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
-            ax.xaxis.set_minor_formatter(lambda v, _: "")
+            free = max(0.5, here["tokens"].max() / 2000)  # a scalar model writes nothing: it stands at the left edge
+            least = max(1e-3, 0.5 / max(1, here["n"].max())) if "n" in here else 1e-3
             for name, one in look.items():
                 line = here[here["line"] == name].sort_values("tokens")
-                x = line["tokens"].clip(lower=max(free, 0.5))
-                ax.vlines(x, line["lo"], line["hi"], color=one.colour, lw=0.8, alpha=0.35)
-                ax.plot(x, line["value"], one.marker, color=one.colour, ms=4.5, mec="white", mew=0.3, label=one.name)
+                x = line["tokens"].clip(lower=free)
+                errors = {side: (1 - line[side]).clip(lower=least) for side in ("value", "lo", "hi")}
+                ax.vlines(x, errors["lo"], errors["hi"], color=one.colour, lw=0.7, alpha=0.3)
+                ax.plot(x, errors["value"], one.marker, color=one.colour, ms=4.5, mec="white", mew=0.3, label=one.name)
             edge = here[here["best"]].sort_values("tokens")
-            ax.plot(
-                edge["tokens"].clip(lower=max(free, 0.5)),
-                edge["value"],
-                color=INK,
-                lw=0.9,
-                drawstyle="steps-post",
-                zorder=1,
-            )
+            x, y = edge["tokens"].clip(lower=free), (1 - edge["value"]).clip(lower=least)
+            ax.plot(x, y, color=INK, lw=0.9, drawstyle="steps-post", zorder=1)
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+            ax.invert_yaxis()
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
+            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_minor_formatter(lambda v, _: "")
             ax.grid(axis="y", color=RULE, lw=0.6)
             ax.set_title(f"difficulty {cell}" if by == "difficulty" else cell, loc="left")
-            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
         _legend(fig, axes[0])
         style.note(
             fig,
-            "Accuracy (%) against generated tokens per comparison (log scale; judges that write nothing stand at the "
-            "left edge). Line: nothing cheaper is as good. Bars: 95 % interval.",
+            "Errors (%, log scale, fewer is up) against generated tokens per comparison (log scale; judges that write "
+            "nothing stand at the left edge). Line: nothing cheaper is as good. Bars: 95 % interval.",
         )
         return style.finish(fig, "frontier", shown)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from rrmlib.figures import style
-from rrmlib.figures.style import DASHED, QUIET, RULE
+from rrmlib.figures.style import RULE
 
 
 def picks(
@@ -18,8 +18,8 @@ def picks(
 ) -> Figure:
     """Accuracy of the pick against its cost (log scale), a line per schedule through its votes a match.
 
-    `table`: schedule, votes, family, n, value, lo, hi, judgments, tokens. A schedule that asks no matches (a scalar
-    model) is a dashed line. `cost` is "judgments" or "tokens". Raises ValueError for an empty table.
+    `table`: schedule, votes, family, n, value, lo, hi, judgments, tokens. What asks no matches (a scalar model) and
+    `chance` are named in the caption. `cost` is "judgments" or "tokens". Raises ValueError for an empty table.
     """
     shown = style.need(table[table["family"] == family], f"schedule votes family n value lo hi matches {cost}")
     look = style.looks(list(dict.fromkeys(shown["schedule"])))
@@ -28,16 +28,15 @@ def picks(
         ax = fig.subplots()
         ax.set_xscale("log")
         ax.grid(axis="y", color=RULE, lw=0.6)
+        beside = [f"chance {100 * chance:.1f} %"] if chance else []
         for i, (name, one) in enumerate(look.items()):
             line = shown[shown["schedule"] == name].sort_values(cost)
             if line["matches"].max() == 0:
-                ax.axhline(line["value"].iloc[0], color=one.colour, lw=1.1, ls=DASHED, label=one.name)
+                beside.append(f"{one.name} {100 * line['value'].iloc[0]:.1f} %")
                 continue
             x = line[cost] * 1.015 ** (i - len(look) / 2)
             ax.vlines(x, line["lo"], line["hi"], color=one.colour, lw=1.0, alpha=0.4)
             ax.plot(x, line["value"], one.marker + "-", color=one.colour, ms=5, lw=1.0, mec="white", label=one.name)
-        if chance:
-            ax.axhline(chance, color=QUIET, lw=0.8, ls=DASHED)
         ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # the range may be less than a decade
         ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
@@ -48,7 +47,8 @@ def picks(
         order = f" Points of a line, by cost: {', '.join(map(str, asked))} votes a match." if asked else ""
         style.note(
             fig,
-            f"The best of the responses is picked (%), {n} lists, 95 % interval; replications are averaged.{order}",
+            f"The best of the responses is picked (%), {n} lists, 95 % interval; replications are averaged.{order} "
+            f"Not drawn: {', '.join(beside) or 'nothing'}.",
         )
         return style.finish(fig, "picks", shown)
 
@@ -67,8 +67,9 @@ def simulated(table: pd.DataFrame, *, title: str = "") -> Figure:
         for ax, panel in zip(axes, panels):
             here = shown[shown["judge"] == panel]
             ax.grid(axis="y", color=RULE, lw=0.6)
-            for name, one in look.items():
+            for i, (name, one) in enumerate(look.items()):
                 row = here[here["strategy"] == name]
+                row = row.assign(share=row["share"] + 0.016 * (i - len(look) / 2))  # so that equal ones are seen
                 ax.vlines(row["share"], row["lo"], row["hi"], color=one.colour, lw=1.1)
                 ax.plot(
                     row["share"], row["accuracy"], one.marker, color=one.colour, ms=5.5, mec="white", label=one.name

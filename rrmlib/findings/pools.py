@@ -148,7 +148,7 @@ def soft(one: Pool, engine: Engine, prompt: Prompt, shown: Sequence[Item]) -> Fl
     Formats with a two-way verdict only. Raises ValueError for others, Unsupported where the engine cannot score.
     """
     before, _ = lead(prompt.parser)
-    sides = {"rrm": ("1", "2"), "rm_r1": ("A", "B"), "direct": ("A", "B")}.get(prompt.parser)
+    sides = {"rrm": (" 1", " 2"), "rm_r1": ("A", "B"), "direct": ("A", "B")}.get(prompt.parser)
     if sides is None:
         raise ValueError(f"parser {prompt.parser!r} has no two-way verdict whose chances could be told")
     known = {item.id: item for item in shown}

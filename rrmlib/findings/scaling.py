@@ -158,7 +158,13 @@ def spent(one: Pool, means: Sequence[float], *, k_max: int, profile: str = "", s
             budget = mean * float(one.tokens.mean()) * len(one)
             per = float(one.tokens.mean())
             run = spread(mine, budget, paid, per_vote=per, width=max(1, len(one) // 4), k_max=k_max, by=by, ids=ids)
-            head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": f"spread by {by}", "k": mean}
+            head = {
+                "profile": profile,
+                "seed": str(seed),
+                "judge": one.judge,
+                "strategy": "spread evenly" if by == "uniform" else "spread by doubt",
+                "k": mean,
+            }
             none = np.isnan(run.verdict) * 1.0
             credit = run.credit(one.labels)
             out.append(one.units.assign(**head, credit=credit, tokens=run.cost, unread=none, tie=0.0, votes=run.asked))
@@ -241,11 +247,16 @@ def differences(units: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]]) -> 
     return pd.DataFrame(out)
 
 
-def budgets(rows: pd.DataFrame, judges: Mapping[str, str], unlimited: str) -> pd.DataFrame:
-    """Accuracy, mean tokens and the share of forced verdicts by section, for each thinking budget.
+def limited(rows: pd.DataFrame, judges: Mapping[str, str], unlimited: str) -> pd.DataFrame:
+    """Units of a judge at each thinking budget: judge `unlimited` (the one without a budget), strategy "budget", and as
+    k the budget in tokens. `rows`: `judgments.gather`; `judges`: budget (tokens, as text) -> judge."""
+    named = {float(budget): rows[rows["judge"] == name] for budget, name in judges.items()}
+    return pd.concat([once(part, "budget").assign(judge=unlimited, k=budget) for budget, part in named.items()])
 
-    `rows`: `judgments.gather`; `judges`: budget (tokens, as text) -> judge; `unlimited` is the judge without one.
-    """
+
+def budgets(rows: pd.DataFrame, judges: Mapping[str, str], unlimited: str) -> pd.DataFrame:
+    """Accuracy, mean tokens and the share of forced verdicts by section, for each thinking budget (inf: none).
+    Arguments as `limited`."""
     out = []
     for budget, name in {**{float(b): j for b, j in judges.items()}, math.inf: unlimited}.items():
         part = rows[rows["judge"] == name]

@@ -105,7 +105,7 @@ class Sure:
     """Gives a verdict's token the probability 0.9 where the text's own verdict is that, else 0.1."""
 
     def __init__(self, said):
-        self.said = {j.text[: j.text.rfind("Assistant ") + 10]: j.text[j.text.rfind("Assistant ") + 10] for j in said}
+        self.said = {j.text[: j.text.rfind(" ", 0, -2)]: j.text[j.text.rfind(" ", 0, -2) :][:2] for j in said}
         self.asked = []
 
     def score(self, requests, continuations):
@@ -122,7 +122,7 @@ def test_soft_votes_ask_for_the_verdicts_own_token(said):
     read = ~np.isnan(few.choices)
     assert (np.isnan(p_first) == ~read).all()
     assert p_first[read] == pytest.approx(np.where(few.choices[read] == 1, 0.9, 0.1))
-    assert all(text.endswith("\\boxed{Assistant ") for text in engine.asked)
+    assert all(text.endswith("\\boxed{Assistant") for text in engine.asked)
     with pytest.raises(ValueError, match="no two-way verdict"):
         pools.soft(few, engine, load_prompt("grm_compact"), SHOWN)
 
@@ -140,7 +140,7 @@ def test_stopping_for_certain_costs_less_and_changes_nothing(one):
 
 def test_a_budget_spread_by_uncertainty_goes_where_judges_disagree(one):
     units = scaling.spent(one, [3.0], k_max=8)
-    mine = units[units["strategy"] == "spread by uncertainty"].set_index("item")
+    mine = units[units["strategy"] == "spread by doubt"].set_index("item")
     wavers = np.nanmean(np.abs(one.choices - np.nanmean(one.choices, axis=1, keepdims=True)), axis=1)
     assert mine["votes"][one.units["item"]].to_numpy()[wavers > 0.4].mean() > mine["votes"].mean()
     assert mine["tokens"].mean() <= 3.5 * one.tokens.mean()
