@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _judge(options: argparse.Namespace) -> int:
     from rrmlib.judge import open_judge, run, write_judgments
     from rrmlib.judgment import State
-    from rrmlib.lab import known
-    from rrmlib.score import limited, score
+    from rrmlib.score import known, limited, score
     from rrmlib.store import Store
 
     spec = _spec(options)

@@ -32,7 +32,6 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -45,7 +44,7 @@ from rrmlib.artefact import root, say
 from rrmlib.benchmarks.pairs import from_row, to_row
 from rrmlib.comparison import Item
 from rrmlib.judgment import Judgment
-from rrmlib.params import PLAIN, SHIPPED, JudgeSpec, ParameterError, lab_address, lab_folder, lab_place, load_yaml
+from rrmlib.params import PLAIN, SHIPPED, JudgeSpec, ParameterError, lab_address, lab_place, load_yaml
 from rrmlib.prompt import FOLDER as PROMPTS
 from rrmlib.prompt import Prompt, load_prompt
 
@@ -363,20 +362,6 @@ def marker(address: str) -> Path:
     if name in SHIPPED and not (root() / "params" / profile / "lab.yaml").is_file():
         return SHIPPED[name]
     return load(profile, seed).mark(name).relative_to(root())
-
-
-def known(address: str) -> None:
-    """Raises ParameterError where a lab address leads to no model: with those that its profile's lab.yaml has, where it
-    has not this one, else with the command that makes it. Other schemes are not looked at."""
-    if not address.startswith("lab:"):
-        return
-    name, profile, seed = lab_place(address)
-    try:
-        lab_folder(address)
-    except ParameterError:
-        with suppress(FileNotFoundError):  # no checkout: there is no lab.yaml to ask
-            load(profile, seed).path(name)
-        raise
 
 
 def shipped(lab: Lab, name: str) -> Path | None:

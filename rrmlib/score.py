@@ -16,6 +16,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,8 @@ from rrmlib.comparison import Comparison, Item, Order
 from rrmlib.engines.base import digest
 from rrmlib.judge import WARN_SHARE, open_judge, recorded, run, warn
 from rrmlib.judgment import Judgment, Scores, State
-from rrmlib.lab import known
-from rrmlib.params import JudgeSpec, ParameterError
+from rrmlib.lab import load
+from rrmlib.params import JudgeSpec, ParameterError, lab_folder, lab_place
 from rrmlib.position import first_preference, position_consistency, repetition_stability
 
 if TYPE_CHECKING:
@@ -323,6 +324,20 @@ def evaluate(
         results.append(score(benchmark, items, judgments))
     notes += list(caveats(results))
     return Evaluation(benchmark, loaded, tuple(results), tuple(notes))
+
+
+def known(address: str) -> None:
+    """Raises ParameterError where a lab address leads to no model: with those that its profile's lab.yaml has, where it
+    has not this one, else with the command that makes it. Other schemes are not looked at."""
+    if not address.startswith("lab:"):
+        return
+    name, profile, seed = lab_place(address)
+    try:
+        lab_folder(address)
+    except ParameterError:
+        with suppress(FileNotFoundError):  # no checkout: there is no lab.yaml to ask
+            load(profile, seed).path(name)
+        raise
 
 
 def limited(items: Sequence[Item], loaded: Sequence[Item], limit: int) -> list[str]:

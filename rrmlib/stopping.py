@@ -153,15 +153,15 @@ def sprt(k_max: int, error: float, margin: float) -> Rule:
     """Wald's sequential test of p = 1/2 + margin against p = 1/2 - margin, truncated at k_max votes.
 
     With r = (1/2 + margin) / (1/2 - margin) it stops at the lead h = ceil(log((1 - error) / error) / log r), and at 2
-    at least. By the gambler's ruin a judge at exactly 1/2 +- margin, never truncated, stops on the wrong side with chance 1 / (1 + r^h)
-    <= error; one further out, or truncated, with less. Nothing is promised within the margin, nor for truncated
-    items, whose verdict is the full vote's. Raises ValueError as `beta`, and for a margin outside (0, 0.5).
+    at least: a first vote alone is always one of AB. By the gambler's ruin a judge at exactly 1/2 +- margin, never
+    truncated, stops on the wrong side with chance 1 / (1 + r^h) <= error; one further out, or truncated, with less.
+    Nothing is promised within the margin, nor for truncated items, whose verdict is the full vote's. Raises ValueError
+    as `beta`, and for a margin outside (0, 0.5).
     """
     _check(k_max, error)
     if not 0 < margin < 0.5:
         raise ValueError(f"margin must lie between 0 and 0.5, not {margin}")
     ratio = math.log((0.5 + margin) / (0.5 - margin))
-    # At least 2: a lead of 1 is the first vote, and if that is always in AB, bias decides.
     h = max(2, math.ceil(math.log((1 - error) / error) / ratio - _ROUNDING))
     lead = np.full((k_max + 1, k_max + 1), min(h, k_max + 1), dtype=np.intp)
     promise = (

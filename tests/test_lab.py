@@ -20,7 +20,7 @@ from rrmlib.comparison import CandidateSet, Comparison, Message, ask
 from rrmlib.judge import open_engine
 from rrmlib.params import JudgeSpec, ParameterError, lab_address, lab_folder
 from rrmlib.run import inputs
-from rrmlib.score import evaluate
+from rrmlib.score import evaluate, known
 from rrmlib.store import Store
 from rrmlib.tiny import build
 
@@ -335,7 +335,7 @@ def test_lab_addresses(fakes, tmp_path, monkeypatch):
 
 def test_a_model_that_lab_yaml_does_not_have_is_not_to_be_trained(fakes, capsys):
     there = lab.load("p")
-    for asked in (lambda: lab.known("lab:nosuch@p"), lambda: evaluated("lab:nosuch@p")):
+    for asked in (lambda: known("lab:nosuch@p"), lambda: evaluated("lab:nosuch@p")):
         with pytest.raises(
             ParameterError, match=r"p/lab\.yaml: no model 'nosuch'; there are: tuned, base-s, meta, rrm$"
         ) as e:
@@ -345,12 +345,12 @@ def test_a_model_that_lab_yaml_does_not_have_is_not_to_be_trained(fakes, capsys)
     assert "no model 'nosuch'; there are: tuned, base-s, meta, rrm\n" in capsys.readouterr().err
     assert not Path("s.sqlite").exists()
     with pytest.raises(ParameterError, match=r"profile 'nowhere' has no lab"):
-        lab.known("lab:tuned@nowhere")
+        known("lab:tuned@nowhere")
     with pytest.raises(ParameterError, match=r"not trained yet; rrm lab train tuned --profile p --seed 0"):
-        lab.known("lab:tuned@p")
+        known("lab:tuned@p")
     lab.train(there, "tuned")
-    lab.known("lab:tuned@p")
-    lab.known("path:nowhere")
+    known("lab:tuned@p")
+    known("path:nowhere")
 
 
 def evaluated(address: str) -> None:

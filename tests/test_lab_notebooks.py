@@ -29,6 +29,7 @@ RUNS = {
     "rl": (
         {
             "names": ["base-s", "random-s", "direct-s", "rrm-s"],
+            "sampled": ["base-s.t1", "random-s.t1", "direct-s.t1", "rrm-s.t1"],
             "contrasts": PAIR,
             "curves": ["rrm-s", "random-s"],
             "solves": "",
