@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,7 @@ from rrmlib.simulation import (
     stopping,
     tournaments,
 )
+from rrmlib.stopping import beta, certain, settle, sprt
 
 N, SHARE, POINTS = 16, 0.35, 0.015
 JUDGES = {
@@ -44,8 +44,10 @@ JUDGES = {
 }
 FEW = (BASELINE, "knockout", "Swiss", "adaptive", "adaptive, until 0.9 sure")  # for all judges but the first
 SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1000)
-# The rules of stopping.py belong here; a rule says how many of the votes were needed (`simulation.Rule`).
-RULES: Mapping[str, Rule] = {f"always {k}": (lambda votes, k=k: k) for k in (1, 2, 4, 8, 16)}
+# A rule says how many of the votes were needed (`simulation.Rule`).
+RULES: dict[str, Rule] = {f"always {k}": (lambda votes, k=k: k) for k in (1, 2, 4, 8, 16)}
+for stop in (certain(16), beta(16, 0.05), beta(16, 0.05, held="average"), sprt(16, 0.05, 0.2)):
+    RULES[stop.name] = lambda votes, stop=stop: int(settle(stop, votes[None]).used[0])
 
 
 def show(title: str, table: pd.DataFrame, out: Path | None) -> pd.DataFrame:
