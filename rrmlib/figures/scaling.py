@@ -202,25 +202,32 @@ def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", 
 
 
 def spending(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Mean votes of adaptive strategies by difficulty. `table`: judge, strategy, by, cell, votes, value, n."""
-    shown = style.need(table[table["by"] == "difficulty"], "judge strategy k by cell votes value n")
+    """Mean votes of adaptive strategies by difficulty (reasoning), and by section where the table has sections.
+
+    `table`: judge, strategy, k, by ("difficulty" or "section"), cell, votes, value, n. ValueError for an empty table.
+    """
+    shown = style.need(table, "judge strategy k by cell votes value n")
     shown = shown.assign(line=shown["strategy"] + " @" + shown["k"].map("{:g}".format))
     look = style.looks(list(dict.fromkeys(shown["line"])))
+    panels = [by for by in ("difficulty", "section") if by in set(shown["by"])]
     with style.apply():
-        fig = style.figure(6.4, 2.8, title)
-        ax = fig.subplots()
-        cells = sorted(set(shown["cell"]), key=float)
-        for name, one in look.items():
-            line = shown[shown["line"] == name].set_index("cell").reindex(cells)
-            ax.plot(
-                range(len(cells)), line["votes"], one.marker + "-", color=one.colour, ms=4.5, lw=1.2, label=one.name
-            )
-        n = shown.drop_duplicates("cell").set_index("cell")["n"].reindex(cells)
-        ax.set_xticks(range(len(cells)), [f"{cell}\nn={count:.0f}" for cell, count in zip(cells, n)])
-        ax.set_ylim(0, None)
-        ax.set_ylabel("votes per comparison")
-        ax.set_xlabel("difficulty (steps that the answer needs), reasoning")
-        _legend(fig, ax)
+        fig = style.figure(3.4 * len(panels) + 2.4, 2.9, title)
+        axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for ax, by in zip(axes, panels):
+            here = shown[shown["by"] == by]
+            here = here.assign(cell=here["cell"].astype(str))
+            cells = list(dict.fromkeys(here["cell"]))
+            cells = sorted(cells, key=float) if by == "difficulty" else cells
+            for name, one in look.items():
+                line = here[here["line"] == name].set_index("cell").reindex(cells)
+                drawn = {"color": one.colour, "ms": 4.5, "lw": 1.2, "label": one.name}
+                ax.plot(range(len(cells)), line["votes"], one.marker + ("-" if by == "difficulty" else ""), **drawn)
+            n = here.drop_duplicates("cell").set_index("cell")["n"].reindex(cells)
+            ax.set_xticks(range(len(cells)), [f"{cell}\nn={count:.0f}" for cell, count in zip(cells, n)])
+            ax.set_xlabel("difficulty (steps that the answer needs), reasoning" if by == "difficulty" else "section")
+        axes[0].set_ylim(0, 1.06 * shown["votes"].max())
+        axes[0].set_ylabel("votes per comparison")
+        _legend(fig, axes[0])
         return style.finish(fig, "spending", shown)
 
 
