@@ -26,8 +26,6 @@ from rrmlib.benchmarks.credit import DIFFERS
 from rrmlib.benchmarks.rows import DataError, data_dir, read_json
 from rrmlib.comparison import Order
 from rrmlib.judgment import Judgment, Scores, State
-from rrmlib.schedulers import Knockout
-from rrmlib.tournament import play
 
 SAME_ROWS = "the same rows as expected"
 PROSE = {"note", "where", "covers", "warning"}
@@ -301,19 +299,16 @@ def rrm_official_part(data: Path) -> dict[str, Any]:
 def knockout(root: Path) -> dict[str, Any]:
     """RRM-32B's recorded votes through our scheduler, beside the official finals."""
     verdicts = rrm_official.knockout_verdicts(root)
-    bracket, finals = rrm_official.bracket(root), rrm_official.finals(root)
-    games = {f"mmlu_pro/{q}": Knockout(len(bracket), bracket=bracket) for q in finals}
-    played = play(games, rrm_official.knockout_judge(verdicts))
+    finals, (played, winner) = rrm_official.finals(root), rrm_official.play_knockout(root, verdicts)
     said = {j.item: j.text for j in verdicts}
     texts = Counter(said.values())
-    won = Counter(game.pick(played[item]) for item, game in games.items())
+    won = Counter(winner.values())
     rivals = winners = same = 0
     for question, final in finals.items():
-        item = f"mmlu_pro/{question}"
-        last = played[item][-1]
+        last = played[question][-1]
         rivals += (last.first, last.second) == (final.first, final.second)
-        winners += games[item].pick(played[item]) == final.winner
-        same += said[f"{item}/round5/match0"] == final.verdict
+        winners += winner[question] == final.winner
+        same += said[f"mmlu_pro/{question}/round5/match0"] == final.verdict
     (matches,) = {len(results) for results in played.values()}
     (rows,) = {final.rows for final in finals.values()}
     return {

@@ -19,10 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rrmlib.comparison import CandidateSet, Comparison
 from rrmlib.judge import Judge, run
+from rrmlib.score import CHOICE_VALUE
 from rrmlib.store import Store
 from rrmlib.tournament import Match, Pair, Scheduler, distinct, play
-
-_WORTH = {"first": 1.0, "second": 0.0, "tie": 0.5}
 
 
 def contest(
@@ -57,7 +56,7 @@ def contest(
         tokens: dict[str, list[int]] = {}
         for j in done.judgments:
             verdict = j.in_item_order().verdict
-            votes.setdefault(j.item, []).append(_WORTH[verdict.choice] if verdict else float("nan"))
+            votes.setdefault(j.item, []).append(CHOICE_VALUE[verdict.choice] if verdict else float("nan"))
             tokens.setdefault(j.item, []).append(j.tokens)
         for item, (a, b) in asked:
             name = f"{item}:{a}-{b}"

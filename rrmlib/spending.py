@@ -23,21 +23,19 @@ Left out: the rules (`stopping.py`), exact votes at a fixed k (`vote.py`), askin
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import betainc
 
 from rrmlib.stats import Difference, Estimate, clustered_mean, paired_difference
 from rrmlib.stopping import Rule, next_asks, settle
-from rrmlib.vote import Bools, Floats, Ints, Unread, check_choices, worth
+from rrmlib.vote import Bools, Floats, Ids, Ints, Unread, check_choices, lot, names_of, worth
 
-Ids = Sequence[Hashable] | NDArray[Any]
 By = Literal["uncertainty", "uniform"]
 
 
@@ -101,12 +99,12 @@ def sequence(
     if order.shape not in (shape, shape[1:]) or not np.isin(order, (0, 1)).all():
         raise ValueError(f"orders must be 0 (AB) or 1 (BA), of shape {shape} or {shape[1:]}, not {order.shape}")
     order = np.broadcast_to(order, shape)
-    names = _names(ids, items)
+    names = names_of(ids, items)
     out = np.empty(shape, dtype=np.intp)
     for i, row in enumerate(order):
         sides = [np.flatnonzero(row == 0), np.flatnonzero(row == 1)]
         if seed is not None:
-            rng = np.random.default_rng(_hash(seed, names[i]))
+            rng = np.random.default_rng(lot("sequence", seed, names[i]))
             sides = [rng.permutation(side) for side in sides]
             sides = sides[::-1] if rng.random() < 0.5 else sides
         if len(sides[0]) < len(sides[1]):
@@ -228,8 +226,8 @@ def next_votes(
     sure = np.zeros(len(pool))
     if by == "uncertainty":
         sure = 1 - betainc(prior + np.maximum(first, second), prior + np.minimum(first, second), 0.5)
-    lot = np.array([_hash(seed, name) >> 64 for name in _names(ids, len(pool))], dtype=np.uint64)
-    rank = np.lexsort((lot, there, np.round(sure, 12)))  # rounded: 3 to 1 and 1 to 3 are equally sure
+    drawn = np.array([lot("sequence", seed, name) >> 64 for name in names_of(ids, len(pool))], dtype=np.uint64)
+    rank = np.lexsort((drawn, there, np.round(sure, 12)))  # rounded: 3 to 1 and 1 to 3 are equally sure
     rank = rank[there[rank] < k_max][:width]
     asks = np.zeros(len(pool), dtype=np.intp)
     asks[rank[np.cumsum(cost[rank]) <= left + 1e-9]] = 1
@@ -313,15 +311,3 @@ def _paid(price: Floats, asked: Ints) -> Floats:
 
 def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
-
-
-def _names(ids: Ids | None, items: int) -> list[Hashable]:
-    names = list(range(items) if ids is None else ids)
-    if len(names) != items:
-        raise ValueError(f"{len(names)} ids for {items} items")
-    return names
-
-
-def _hash(seed: int, name: Hashable) -> int:
-    text = f"sequence\0{seed}\0{name}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(text).digest()[:16])

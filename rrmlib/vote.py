@@ -37,9 +37,11 @@ Left out: sums (`vote_sums.py`), stopping early (`stopping.py`), intervals (`sta
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +49,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
+Ids = Sequence[Hashable] | NDArray[Any]
 Unread = Literal["wrong", "half", "excluded"]
 
 _LARGEST = 1000  # samples of a pool: beyond it C(m, k) leaves the range of a float
@@ -93,6 +96,20 @@ def worth(earned: Floats, unread: Floats, rule: Unread) -> Floats:
         read = 1 - unread
         return np.divide(earned, read, out=np.full(earned.shape, np.nan), where=read > 1e-9).clip(0, 1)
     return earned + (0.5 * unread if rule == "half" else 0.0)
+
+
+def names_of(ids: Ids | None, items: int) -> list[Hashable]:
+    """The items' names, row numbers where there are none. Raises ValueError for another number of them."""
+    names = list(range(items) if ids is None else ids)
+    if len(names) != items:
+        raise ValueError(f"{len(names)} ids for {items} items")
+    return names
+
+
+def lot(*what: object) -> int:
+    """128 bits of a hash of what is drawn for (seed, name): no item's lot depends on which others are there."""
+    text = "\0".join(map(str, what))
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16])
 
 
 # --- Majority, exact --------------------------------------------------------------------------------------------------

@@ -21,20 +21,16 @@ Left out: exact majorities (`vote.py`), how a meta score is made (`train/heads.p
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from rrmlib.vote import Bools, Floats, Ints, Vote, check_choices, order_groups, plans_of
-
-Ids = Sequence[Hashable] | NDArray[Any]
+from rrmlib.vote import Bools, Floats, Ids, Ints, Vote, check_choices, lot, names_of, order_groups, plans_of
 
 _EQUAL = 1e-9  # two sums closer than this, relative to the larger (or to 1), are a tie and not rounding
 
@@ -176,7 +172,7 @@ def pick(
     """
     pool, _ = _lists(scores, None)
     items, samples = pool.shape[:2]
-    names = _ids(ids, items)
+    names = names_of(ids, items)
     read: Bools = np.logical_not(np.isnan(pool).any(axis=2))
     if meta is None and keep is not None:
         raise ValueError("keep needs meta scores to keep by")
@@ -189,7 +185,7 @@ def pick(
         ranked = np.take_along_axis(read, rank, axis=1)
         np.put_along_axis(read, rank, ranked & (np.cumsum(ranked, axis=1) <= kept), axis=1)
     leaders = _leaders(np.einsum("is,isr->ir", read.astype(float), np.where(read[..., None], pool, 0.0)))
-    index = [np.flatnonzero(row)[_hash(seed, name) % int(row.sum())] for row, name in zip(leaders, names)]
+    index = [np.flatnonzero(row)[lot(seed, name) % int(row.sum())] for row, name in zip(leaders, names)]
     return Pick(np.array(index, dtype=np.intp), leaders.sum(axis=1), read.sum(axis=1))
 
 
@@ -229,7 +225,7 @@ def _over_subsets(
     items, samples, _ = pool.shape
     groups = np.stack(order_groups((items, samples), orders))  # [groups, items, samples]
     plans = plans_of(groups.sum(axis=2), k)
-    names = _ids(range(items) if ids is None else ids, items)
+    names = names_of(ids, items)
     read: Bools = np.logical_not(np.isnan(pool).any(axis=2))
     filled = np.where(read[..., None], pool, 0.0)
     out, most, exact = np.zeros((4, items)), 0, True
@@ -239,7 +235,7 @@ def _over_subsets(
         columns = [np.flatnonzero(g) for g in groups[:, i]]
         total = sum(math.prod(math.comb(m, n) for m, n in zip(sizes, taken)) for _, taken in parts)
         if total > draws:
-            rng = np.random.default_rng(_hash(seed, names[i]))
+            rng = np.random.default_rng(lot(seed, names[i]))
             columns = [rng.permutation(c) for c in columns]
         place = np.concatenate(columns)
         for share, taken in parts:
@@ -290,14 +286,3 @@ def _subsets(sizes: tuple[int, ...], taken: tuple[int, ...], draws: int | None, 
         one, two = blocks
         blocks = [np.repeat(one, len(two), axis=0), np.tile(two, (len(one), 1))]
     return np.concatenate(blocks, axis=1)
-
-
-def _ids(ids: Ids | range, items: int) -> list[Hashable]:
-    names = list(ids)
-    if len(names) != items:
-        raise ValueError(f"{len(names)} ids for {items} items")
-    return names
-
-
-def _hash(seed: int, name: Hashable) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()[:16])

@@ -28,7 +28,8 @@ from rrmlib.benchmarks.credit import from_source
 from rrmlib.benchmarks.rows import DataError, place, read_json
 from rrmlib.comparison import Choice, Order
 from rrmlib.judgment import Judgment, Reading, State, Verdict
-from rrmlib.tournament import Ask, Match
+from rrmlib.schedulers import Knockout
+from rrmlib.tournament import Ask, Match, play
 
 SETS = ("MMLU", "MATH", "GPQA")
 QUESTIONS = 512  # per set (PPE)
@@ -163,6 +164,17 @@ def knockout_judge(judgments: Sequence[Judgment]) -> Ask:
             yield Match(first, second, float(verdict is not None and verdict.choice == "first"))
 
     return ask
+
+
+def play_knockout(
+    folder: str | Path, judgments: Sequence[Judgment]
+) -> tuple[dict[int, tuple[Match, ...]], dict[int, int]]:
+    """The official bracket played by our scheduler on `knockout_verdicts`: the matches and the winner, by question."""
+    seats = bracket(folder)
+    games = {f"mmlu_pro/{question}": Knockout(len(seats), bracket=seats) for question in range(QUESTIONS)}
+    played = play(games, knockout_judge(judgments))
+    by = {int(item.rpartition("/")[2]): item for item in games}
+    return {q: played[item] for q, item in by.items()}, {q: games[item].pick(played[item]) for q, item in by.items()}
 
 
 def elo_picks(folder: str | Path, *, size: str = "32b") -> tuple[int, ...]:

@@ -29,7 +29,7 @@ def votes(table: pd.DataFrame, *, title: str = "") -> Figure:
         ax.set_xticks(sorted(set(shown["k"])))
         ax.set_xlabel("repetitions that vote")
         ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7.5)
+        style.outside(fig, ax)
         style.note(fig, "Accuracy (%), 95 % interval, unreadable votes counted as wrong. An illustration: few items.")
         return style.finish(fig, "votes", shown)
 
@@ -55,7 +55,7 @@ def resolution(table: pd.DataFrame, *, title: str = "") -> Figure:
             ax.set_xticks(sorted(set(shown["k"])))
             ax.set_xlabel("samples in the sum")
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
-        fig.legend(*right.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7.5)
+        style.outside(fig, right)
         return style.finish(fig, "resolution", shown)
 
 

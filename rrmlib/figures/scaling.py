@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -42,7 +43,6 @@ def votes(
         axes = fig.subplots(1, len(sections), sharey=True, squeeze=False)[0]
         for ax, section in zip(axes, sections):
             here = shown[shown["section"] == section]
-            ax.set_xscale("log", base=2)
             for name, one in look.items():
                 line = here[here["line"] == name].sort_values("k")
                 ax.fill_between(line["k"], line["lo"], line["hi"], color=one.colour, alpha=0.12, lw=0)
@@ -51,13 +51,11 @@ def votes(
                 once = flat[flat["section"] == section]
                 for i, row in enumerate(once.itertuples()):  # names in the legend: two may be all but equal
                     ax.axhline(row.value, color=QUIET, lw=0.9, ls=FLAT[i % len(FLAT)], label=f"{row.judge}, once")
-            ks = sorted(set(here["k"]))
-            ax.set_xticks(ks, [f"{k:g}" for k in ks])
-            ax.minorticks_off()
+            _powers(ax, here["k"])
             ax.set_xlabel("judgments of a comparison,\nboth orders together")
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
             ax.set_title(section, loc="left")
-        _legend(fig, axes[0])
+        style.outside(fig, axes[0])
         style.note(
             fig,
             f"Accuracy (%) of the vote, expected over all subsets of the pool; band: 95 % interval of comparisons. "
@@ -77,18 +75,15 @@ def published(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes = fig.subplots(1, len(panels), squeeze=False)[0]
         for ax, panel in zip(axes, panels):
             here = shown[shown["benchmark"] == panel]
-            ax.set_xscale("log", base=2)
             for name, one in look.items():
                 line = here[here["line"] == name].sort_values("k")
                 ax.plot(line["k"], line["value"], one.marker + ":", color=one.colour, ms=5, lw=1.0, mfc="white")
             for one in look.values():
                 ax.plot([], [], one.marker + ":", color=one.colour, ms=5, lw=1.0, mfc="white", label=one.name)
-            ks = sorted(set(here["k"]))
-            ax.set_xticks(ks, [f"{k:g}" for k in ks])
-            ax.minorticks_off()
+            _powers(ax, here["k"])
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
             ax.set_title(panel, loc="left")
-        _legend(fig, axes[0])
+        style.outside(fig, axes[0])
         style.note(fig, "PUBLISHED accuracy (%) against k, by 2505.14674 and 2504.02495: other models, other data.")
         return style.finish(fig, "published", shown)
 
@@ -118,7 +113,7 @@ def budgets(table: pd.DataFrame, *, title: str = "") -> Figure:
         top.set_ylabel("accuracy (%)")
         low.set_xticks(range(len(marks)), ["no limit" if math.isinf(b) else f"{b:g}" for b in marks])
         low.set_xlabel("thinking budget (tokens)")
-        _legend(fig, top)
+        style.outside(fig, top)
         style.note(
             fig,
             "Greedy, both orders; band: 95 % interval; dashed: chance. Forced: the thinking was closed at the budget "
@@ -135,17 +130,14 @@ def ties(table: pd.DataFrame, *, title: str = "") -> Figure:
     with style.apply():
         fig = style.figure(5.6, 2.5, title)
         ax = fig.subplots()
-        ax.set_xscale("log", base=2)
         for name, one in look.items():
             line = shown[shown["line"] == name].sort_values("k")
             ax.plot(line["k"], line["tie"], one.marker + "-", color=one.colour, ms=4.5, lw=1.3, label=one.name)
-        ks = sorted(set(shown["k"]))
-        ax.set_xticks(ks, [f"{k:g}" for k in ks])
-        ax.minorticks_off()
+        _powers(ax, shown["k"])
         ax.set_ylim(0, None)
         ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
         ax.set_xlabel("judgments of a comparison, both orders together")
-        _legend(fig, ax)
+        style.outside(fig, ax)
         style.note(
             fig, "Share of level votes (%): a tie earns half in accuracy, and a seeded draw where one must be taken."
         )
@@ -191,7 +183,7 @@ def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", 
                 axis.set_minor_formatter(lambda v, _: "")
             ax.grid(axis="y", color=RULE, lw=0.6)
             ax.set_title(f"difficulty {cell}" if by == "difficulty" else cell, loc="left")
-        _legend(fig, axes[0])
+        style.outside(fig, axes[0])
         style.note(
             fig,
             "Errors (%, log scale, fewer is up) against generated tokens per comparison (log scale; judges that write "
@@ -227,10 +219,13 @@ def spending(table: pd.DataFrame, *, title: str = "") -> Figure:
             ax.set_xlabel("difficulty (steps that the answer needs), reasoning" if by == "difficulty" else "section")
         axes[0].set_ylim(0, 1.06 * shown["votes"].max())
         axes[0].set_ylabel("votes per comparison")
-        _legend(fig, axes[0])
+        style.outside(fig, axes[0])
         return style.finish(fig, "spending", shown)
 
 
-def _legend(fig: Figure, ax: object) -> None:
-    handles, labels = ax.get_legend_handles_labels()  # type: ignore[attr-defined]
-    fig.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=7.5)
+def _powers(ax: Any, ks: pd.Series) -> None:
+    """An axis of numbers of judgments: doubling is one step, and each that was measured has its tick."""
+    marks = sorted(set(ks))
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(marks, [f"{k:g}" for k in marks])
+    ax.minorticks_off()

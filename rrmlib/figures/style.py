@@ -151,6 +151,11 @@ def interval(ax: Any, lo: float, hi: float, row: float, colour: str) -> None:
     ax.vlines([lo, hi], row - 0.1, row + 0.1, color=colour, lw=0.8, zorder=3, **below)
 
 
+def outside(fig: Figure, ax: Any) -> None:
+    """The legend of `ax`, in small type right of the figure's panels."""
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7.5)
+
+
 def beside(ax: Any, row: float, text: str, *, points: float = 8, colour: str = INK) -> None:
     """Text in a row (data coordinates), that many points right of the axes.
 

@@ -28,6 +28,7 @@ from rrmlib.judgment import Judgment, Scores
 from rrmlib.lab import Lab, items, judged
 from rrmlib.params import ParameterError
 from rrmlib.prompt import Prompt
+from rrmlib.score import CHOICE_VALUE
 
 Floats = NDArray[np.float64]
 
@@ -101,8 +102,7 @@ def of(shown: Sequence[Item], said: Sequence[Judgment], judge: str = "") -> Pool
     kept = [known[item] for item in known if item in by]
     rows = tuple(tuple(by[item.id][place] for place in places) for item in kept)
     readings = [[j.in_item_order() for j in row] for row in rows]
-    verdict = {"first": 1.0, "second": 0.0, "tie": 0.5}
-    choices = [[verdict[r.verdict.choice] if r.verdict else np.nan for r in row] for row in readings]
+    choices = [[CHOICE_VALUE[r.verdict.choice] if r.verdict else np.nan for r in row] for row in readings]
     scored = any(isinstance(r.value, Scores) for row in readings for r in row)
     both = [[r.value.values if isinstance(r.value, Scores) else (np.nan, np.nan) for r in row] for row in readings]
     return Pool(
@@ -115,7 +115,7 @@ def of(shown: Sequence[Item], said: Sequence[Judgment], judge: str = "") -> Pool
                 "difficulty": [int(item.difficulty) if item.difficulty.isdecimal() else 0 for item in kept],
             }
         ),
-        labels=np.array([verdict.get(item.label or "", np.nan) for item in kept]),
+        labels=np.array([CHOICE_VALUE.get(item.label or "", np.nan) for item in kept]),
         orders=np.array([int(order == str(Order.BA)) for _, order in places], dtype=np.intp),
         choices=np.array(choices, dtype=float),
         scores=np.array(both, dtype=float) if scored else None,

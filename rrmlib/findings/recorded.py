@@ -20,9 +20,8 @@ from rrmlib.comparison import Comparison
 from rrmlib.findings.judgments import bounds
 from rrmlib.judgment import Judgment, State
 from rrmlib.rating import bradley_terry, elo
-from rrmlib.schedulers import Knockout
+from rrmlib.score import CHOICE_VALUE
 from rrmlib.stats import clustered_mean
-from rrmlib.tournament import play
 from rrmlib.vote import majority
 from rrmlib.vote_sums import score_sum
 
@@ -34,18 +33,18 @@ def finals(folder: Path) -> pd.DataFrame:
     questions, matches asked, finals with the recorded rivals and with the recorded winner, verdicts that name neither
     assistant, and how often the one shown first was preferred (share, with interval over questions)."""
     verdicts, official = rrm_official.knockout_verdicts(folder), rrm_official.finals(folder)
-    bracket = rrm_official.bracket(folder)
-    games = {f"mmlu_pro/{question}": Knockout(len(bracket), bracket=bracket) for question in official}
-    played = play(games, rrm_official.knockout_judge(verdicts))
-    last = {question: played[f"mmlu_pro/{question}"][-1] for question in official}
-    won = {question: games[f"mmlu_pro/{question}"].pick(played[f"mmlu_pro/{question}"]) for question in official}
+    played, won = rrm_official.play_knockout(folder, verdicts)
+
+    def last(question: int) -> tuple[int, int]:
+        return played[question][-1].first, played[question][-1].second
+
     read = [j for j in verdicts if j.reading.verdict]
     first = [float(j.reading.verdict.choice == "first") for j in read if j.reading.verdict]
     shown = clustered_mean(first, [j.item.split("/")[1] for j in read])
     row = {
         "questions": len(official),
         "matches": sum(map(len, played.values())),
-        "rivals equal": sum((last[q].first, last[q].second) == (f.first, f.second) for q, f in official.items()),
+        "rivals equal": sum(last(q) == (f.first, f.second) for q, f in official.items()),
         "winners equal": sum(won[q] == f.winner for q, f in official.items()),
         "unread": len(verdicts) - len(read),
         "first preferred": shown.value,
@@ -89,7 +88,7 @@ def repeated(items: Sequence[Comparison], judgments: Sequence[Judgment], name: s
         for j in mine:
             if j.state is not State.ERROR:
                 verdict = j.in_item_order().verdict
-                value = {"first": 1.0, "second": 0.0, "tie": 0.5}[verdict.choice] if verdict else np.nan
+                value = CHOICE_VALUE[verdict.choice] if verdict else np.nan
                 by.setdefault(j.item, []).append(value)
         most = max(map(len, by.values()))
         for k in range(1, most + 1):

@@ -18,7 +18,8 @@ Left out: several responses (`tournaments.py`), the mathematics (`vote.py`, `vot
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from rrmlib.findings.judgments import KEYS, OVERALL, bounds, estimate, expectati
 from rrmlib.findings.pools import Floats, Pool, soft
 from rrmlib.judge import open_judge
 from rrmlib.lab import Lab, items
-from rrmlib.spending import compare, replay, sequence, spread
+from rrmlib.spending import Run, compare, replay, sequence, spread
 from rrmlib.stats import paired_difference
 from rrmlib.stopping import Rule
 from rrmlib.vote import Vote, majority
@@ -112,19 +113,11 @@ def stopped(
     savings: rule, declared error, section, what it differs from the full vote (paired accuracy, and in how many
     items), and the share of the full vote's tokens that it spends.
     """
-    units, table, ids = [], [], list(one.units["item"])
+    units, table = [], []
     for rule in rules:
-        credit, cost, used, lost, level = (np.zeros(len(one)) for _ in range(5))
-        for each in range(SEQUENCES):
-            order = sequence(one.choices.shape, one.orders, ids=ids, seed=each)
-            mine, paid = (np.take_along_axis(a, order, 1) for a in (one.choices, one.tokens))
-            run = replay(rule, mine, paid, batch=batch)
-            credit += run.credit(one.labels) / SEQUENCES
-            cost, used = cost + run.cost / SEQUENCES, used + run.asked / SEQUENCES
-            lost += np.isnan(run.verdict) / SEQUENCES
-            level += (run.verdict == 0.5) / SEQUENCES
         head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": rule.name, "k": rule.k_max}
-        units.append(one.units.assign(**head, credit=credit, tokens=cost, unread=lost, tie=level, votes=used))
+        means = _averaged(one, partial(_replay, rule, batch))
+        units.append(one.units.assign(**head, **means))
         for section in ("all", *SECTIONS):
             rows = np.flatnonzero(one.units["section"].isin(SECTIONS if section == "all" else [section]))
             if not len(rows):
@@ -153,31 +146,33 @@ def spent(one: Pool, means: Sequence[float], *, k_max: int, profile: str = "", s
     """Units of a fixed budget of votes, spread by doubt (uncertainty) and evenly; `means` are votes per item.
 
     Averaged over `SEQUENCES` seeded sequences of the samples and as many lots among equally doubtful items."""
-    out, ids, per = [], list(one.units["item"]), float(one.tokens.mean())
+    out, per = [], float(one.tokens.mean())
+    settings = {"per_vote": per, "width": max(1, len(one) // 4), "k_max": k_max, "ids": list(one.units["item"])}
     for mean in means:
         for by, name in (("uncertainty", "spread by doubt"), ("uniform", "spread evenly")):
-            credit, cost, used, lost, level = (np.zeros(len(one)) for _ in range(5))
-            for each in range(SEQUENCES):
-                order = sequence(one.choices.shape, one.orders, ids=ids, seed=each)
-                mine, paid = (np.take_along_axis(a, order, 1) for a in (one.choices, one.tokens))
-                width = max(1, len(one) // 4)
-                run = spread(
-                    mine,
-                    mean * per * len(one),
-                    paid,
-                    per_vote=per,
-                    width=width,
-                    k_max=k_max,
-                    by=by,  # type: ignore[arg-type]
-                    ids=ids,
-                    seed=each,
-                )
-                credit, cost = credit + run.credit(one.labels) / SEQUENCES, cost + run.cost / SEQUENCES
-                used, lost = used + run.asked / SEQUENCES, lost + np.isnan(run.verdict) / SEQUENCES
-                level += (run.verdict == 0.5) / SEQUENCES
             head = {"profile": profile, "seed": str(seed), "judge": one.judge, "strategy": name, "k": mean}
-            out.append(one.units.assign(**head, credit=credit, tokens=cost, unread=lost, tie=level, votes=used))
+            play = partial(_spread, mean * per * len(one), {**settings, "by": by})
+            out.append(one.units.assign(**head, **_averaged(one, play)))
     return pd.concat(out, ignore_index=True)
+
+
+def _replay(rule: Rule, batch: int, choices: Floats, tokens: Floats, _: int) -> Run:
+    return replay(rule, choices, tokens, batch=batch)
+
+
+def _spread(budget: float, settings: Mapping[str, Any], choices: Floats, tokens: Floats, seed: int) -> Run:
+    return spread(choices, budget, tokens, seed=seed, **settings)
+
+
+def _averaged(one: Pool, play: Callable[[Floats, Floats, int], Run]) -> dict[str, Floats]:
+    """Means per item of what `play` (choices, tokens, seed) makes of `SEQUENCES` seeded sequences of the pool."""
+    sums = dict.fromkeys(("credit", "tokens", "unread", "tie", "votes"), np.zeros(len(one)))
+    for each in range(SEQUENCES):
+        order = sequence(one.choices.shape, one.orders, ids=list(one.units["item"]), seed=each)
+        run = play(np.take_along_axis(one.choices, order, 1), np.take_along_axis(one.tokens, order, 1), each)
+        found = (run.credit(one.labels), run.cost, np.isnan(run.verdict), run.verdict == 0.5, run.asked)
+        sums = {name: total + value / SEQUENCES for (name, total), value in zip(sums.items(), found)}
+    return sums
 
 
 def soft_and_hard(

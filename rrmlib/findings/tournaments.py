@@ -15,6 +15,7 @@ Left out: schedules (`schedulers.py`), ratings (`rating.py`), pairs on their own
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -78,15 +79,13 @@ def schedules(n: int, seed: int = 0) -> dict[str, Schedule]:
         "round robin, wins": lambda item, r: RoundRobin(n, item=item, seed=seed + r),
         "round robin, Elo": lambda item, r: RoundRobin(n, item=item, seed=seed + r, rating="elo"),
         "round robin, Bradley-Terry": lambda item, r: RoundRobin(n, item=item, seed=seed + r, rating="bradley_terry"),
-        "knockout, one bracket": lambda item, r: Knockout(n, item=item, seed=seed + r, bracket=_bracket(n, seed + r)),
+        "knockout, one bracket": lambda item, r: Knockout(
+            n, item=item, seed=seed + r, bracket=seeded_bracket(n, seed + r)
+        ),
         "knockout, own brackets": lambda item, r: Knockout(n, item=item, seed=seed + r),
         "Swiss": lambda item, r: Swiss(n, item=item, seed=seed + r),
         "adaptive": lambda item, r: Adaptive(n, item=item, seed=seed + r),
     }
-
-
-def _bracket(n: int, seed: int) -> tuple[int, ...]:
-    return seeded_bracket(n, seed)
 
 
 def picks(
@@ -186,22 +185,19 @@ def bias(
     counted: dict[str, list[float]] = {"equal": [], "better": [], "worse": []}
     at = 0
     for item, replications in played[1].items():
-        n = len(replications[0].score)
-        for matrix in replications:
-            for i in range(n):
-                for j in range(n):
-                    if i != j and matrix.votes[i, j]:
-                        pair = f"{item}:{min(i, j)}-{max(i, j)}"
-                        truth = grades[item]
-                        assert truth is not None
-                        kind = "equal" if truth[i] == truth[j] else "better" if truth[i] > truth[j] else "worse"
-                        counted[kind].append(float(matrix.score[i, j]))
-                        columns.append((at + i, at + j, float(matrix.score[i, j]), pair))
+        n, truth = len(replications[0].score), grades[item]
+        assert truth is not None
+        for matrix, (i, j) in product(replications, permutations(range(n), 2)):
+            if matrix.votes[i, j]:
+                won = float(matrix.score[i, j])
+                kind = "equal" if truth[i] == truth[j] else "better" if truth[i] > truth[j] else "worse"
+                counted[kind].append(won)
+                columns.append((at + i, at + j, won, f"{item}:{min(i, j)}-{max(i, j)}"))
         at += n
     first, second, score, clusters = zip(*columns)
     fit = bradley_terry(at, first, second, score, prior=prior, clusters=np.unique(clusters, return_inverse=True)[1])
     chance = {k: 1 / (1 + np.exp(-getattr(fit.bias, k))) for k in ("value", "lo", "hi")}
-    shares = {f"first_wins_{kind}": float(np.nanmean(won)) if won else np.nan for kind, won in counted.items()}
+    shares = {f"first_wins_{kind}": float(np.nanmean(wins)) if wins else np.nan for kind, wins in counted.items()}
     head = {"profile": profile, "seed": str(seed), "n": fit.matches, "unread": fit.unread, "prior": prior, **shares}
     odds = {f"log_odds_{k}": getattr(fit.bias, k) for k in ("value", "lo", "hi")}
     return pd.DataFrame([{**head, **chance, **odds}])
