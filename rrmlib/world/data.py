@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -188,8 +190,9 @@ def pairs_of(c: Context, split: str) -> list[Comparison]:
 def rl(c: Context) -> Data:
     """Prompts of split rl with what the verdict is checked against, in both orders; no judgment is shown.
 
-    A pair format gives rows with `label`, a list format rows with `truth` (and lists of three beside pairs). Option
-    `thinking: false` closes the thinking in the prompt (the direct judge).
+    A pair format gives rows with `label`, a list format rows with `truth` (and lists of three and four beside pairs;
+    option `lists`: their share, see `mixed`). Option `thinking: false` closes the thinking in the prompt (the direct
+    judge).
     """
     assert c.prompt is not None
     render = Renderer(c.parent)
@@ -197,7 +200,7 @@ def rl(c: Context) -> Data:
     rows: list[dict[str, Any]] = []
     items: list[Item] = [*pairs_of(c, "rl")]
     if c.prompt.kind == "list":
-        items += c.items.get("rl-lists", ())
+        items = mixed(c, items, c.items.get("rl-lists", ()))
     stream("rl", c.seed).shuffle(items)
     for item in items:
         order = placement(item, c.seed)
@@ -209,6 +212,20 @@ def rl(c: Context) -> Data:
                 assert isinstance(item, Comparison)
                 rows.append({**row, "label": shown_label(item, shown)})
     return _data(rows, (), f"{len(items)} items of split rl in both orders; reward on the verdict only.")
+
+
+def mixed(c: Context, pairs: Sequence[Item], lists: Sequence[Item]) -> list[Item]:
+    """Pairs and lists together: all there are, or, where option `lists` says which share is lists, the most of both
+    that have this share. Raises ValueError for a share beyond 0 to 1."""
+    if "lists" not in c.options:
+        return [*pairs, *lists]
+    share = float(c.options["lists"])
+    if not 0 <= share <= 1:
+        raise ValueError(f"lists: {share} is no share")
+    n = int(min(len(lists) / share if share else math.inf, len(pairs) / (1 - share) if share < 1 else math.inf))
+    drawn = stream("lists and pairs", c.seed)
+    counts = {"lists": round(n * share), "pairs": n - round(n * share)}
+    return [*drawn.sample(list(pairs), counts["pairs"]), *drawn.sample(list(lists), counts["lists"])]
 
 
 def _truth(item: Item) -> tuple[float, ...]:
@@ -292,9 +309,18 @@ def sampled(
     max_tokens: int = 200,
     temperature: float = 1.0,
     engine: Callable[[Path], Any] | None = None,
+    draw: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[int, int, Request, Completion]]:
-    """(task, sample, request, completion) of `samples` draws per task (item, order, text added to the prompt)."""
-    if engine is None:
+    """(task, sample, request, completion) of `samples` draws per task (item, order, text added to the prompt).
+
+    Drawn by our CPU engine, unless option `draw` of the data says by which and how: {engine: vllm, max_tokens: 4096,
+    temperature: 1.0, options: {...}}. Raises ParameterError for a `draw` that is none.
+    """
+    if draw:
+        # By name, as in `distil`: engines and stores do not decide what is trained on.
+        engine, spec = import_module("rrmlib.world.oracle_engine").opener(draw, "data: draw")
+        max_tokens, temperature = spec.max_tokens, spec.temperature
+    elif engine is None:
         from rrmlib.engines.qwen2 import Qwen2Engine
 
         engine = Qwen2Engine
@@ -324,19 +350,21 @@ def rft(c: Context) -> Data:
 
     `samples` (3) judgments an item; wrong ones are dropped, and items whose judgments are all right (too easy).
     `hinted` adds one judgment made with the best response named in the prompt, dropped only if wrong; the hint itself
-    is not in the training rows. `reject: false` keeps all (the control).
+    is not in the training rows. `reject: false` keeps all (the control). `lists`: see `mixed`; `draw`: see `sampled`.
     """
     assert c.prompt is not None
     assert c.parent is not None
     render = Renderer(c.parent)
-    items: list[Item] = [*pairs_of(c, "sft"), *c.items.get("sft-lists", ())]
+    items = mixed(c, pairs_of(c, "sft"), c.items.get("sft-lists", ()))
     stream("rft", c.seed).shuffle(items)
     items = items[: int(c.options.get("n", 10**9))]
     tasks = [(item, placement(item, c.seed), "") for item in items]
     k, reject = int(c.options.get("samples", 3)), bool(c.options.get("reject", True))
     said: list[list[tuple[str, bool]]] = [[] for _ in items]
     if c.options.get("plain", True):
-        for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=k, seed=c.seed):
+        for number, _, _, done in sampled(
+            c.parent, c.prompt, tasks, samples=k, seed=c.seed, draw=c.options.get("draw")
+        ):
             item, order, _ = tasks[number]
             said[number].append((done.text, is_right(c.prompt, done.text, item, order, done.finish)))
     rows: list[dict[str, str]] = []
@@ -358,7 +386,9 @@ def rft(c: Context) -> Data:
         for item, order, _ in tasks:
             truth = [_truth(item)[i] for i in order.shown]
             hinted.append((item, order, world_text.hint(truth.index(max(truth)) + 1)))
-        for number, _, _, done in sampled(c.parent, c.prompt, hinted, samples=1, seed=c.seed + 1):
+        for number, _, _, done in sampled(
+            c.parent, c.prompt, hinted, samples=1, seed=c.seed + 1, draw=c.options.get("draw")
+        ):
             item, order, _ = tasks[number]
             count["hinted"] += 1
             if is_right(c.prompt, done.text, item, order, done.finish):
@@ -376,7 +406,7 @@ def own_right(c: Context) -> Data:
     render, wanted = Renderer(c.parent), int(c.options.get("n", 1500))
     tasks = [(item, order, "") for item in pairs_of(c, "rl") for order in (Order.AB, Order.BA)]
     rows = []
-    for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=1, seed=c.seed):
+    for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=1, seed=c.seed, draw=c.options.get("draw")):
         item, order, _ = tasks[number]
         if is_right(c.prompt, done.text, item, order, done.finish):
             rows.append({"prompt": render.prompt(c.prompt.messages(item, order)), "completion": done.text})
@@ -399,7 +429,9 @@ def meta(c: Context) -> Data:
     rows: list[list[dict[str, Any]]] = [[] for _ in items]
     for judge in c.of:
         render = Renderer(judge)
-        for number, _, request, done in sampled(judge, c.prompt, tasks, samples=k, seed=c.seed):
+        for number, _, request, done in sampled(
+            judge, c.prompt, tasks, samples=k, seed=c.seed, draw=c.options.get("draw")
+        ):
             item, order, _ = tasks[number]
             right = is_right(c.prompt, done.text, item, order, done.finish)
             rows[number].append(

@@ -4,12 +4,13 @@ Left out: what is asked (`distil.py`, `findings/solver.py`).
 
     spec = oracle_spec({"engine": "openai", "model": "m", "options": {"base_url": "http://127.0.0.1:8000/v1"}}, "first")
     completions = asked(spec, [messages, ...], seed=0)
+    open_, spec = opener({"engine": "vllm", "max_tokens": 4096}, "draw")      # a parent's own samples, at scale
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ def oracle_spec(given: Any, where: str) -> JudgeSpec:
     if spec.engine in ("heuristic", "scalar", "recorded") or spec.model.startswith("lab:"):
         raise ParameterError(f"{where}: {spec.engine} {spec.model} cannot be an oracle: one that writes, no lab: model")
     return spec
+
+
+def opener(given: Any, where: str) -> tuple[Callable[[Path], Engine], JudgeSpec]:
+    """How to open a model folder with the engine of `given` (engine, max_tokens, temperature, options), and its spec.
+    Raises ParameterError that names `where`."""
+    if isinstance(given, dict) and "model" in given:
+        raise ParameterError(f"{where}: takes no model: it is the one that training starts from")
+    spec = oracle_spec({"model": "path:.", **given} if isinstance(given, dict) else given, where)
+    return lambda folder: open_engine(spec.model_copy(update={"model": f"path:{folder}"})), spec
 
 
 def asked(spec: JudgeSpec, shown: Sequence[Sequence[Message]], seed: int) -> list[Completion]:
