@@ -82,6 +82,7 @@ WORLD: Named = "rrmlib.world.data:splits"  # f(settings, seed) -> {split: compar
 SPLITS: dict[str, Named] = {  # further splits, f() -> items: only judged, so no model's key knows them
     "candidates": "rrmlib.world.candidates:candidates",
     "candidate-pairs": "rrmlib.world.candidates:pairs",
+    "valid-lists": "rrmlib.world.candidates:valid_lists",
 }
 TOKENIZER: Named = "rrmlib.world.text:tokenizer"  # f() -> the tokenizer of a model that has no parent
 FIT: Named = "rrmlib.train.fit:fit"

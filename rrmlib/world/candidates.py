@@ -1,6 +1,6 @@
-"""Candidates for tournaments: lists of eight responses, and every pair of each list as a comparison.
+"""Candidates for tournaments: lists of eight responses, and every pair of each list as a comparison; lists to tune on.
 
-Of split test, and only judged: no model is trained on them, so the worlds that models are made from do not know them
+Of split test (`valid_lists`: of split valid), and only judged: no model is trained on them, so the worlds that models are made from do not know them
 (`lab.SPLITS`). The same for every seed, profile and machine: `DIGEST` is the hash of the lists.
 
 Left out: the lists of three and four that models are trained and tested on (`data.py`), schedules (`tournament.py`).
@@ -33,6 +33,11 @@ def candidates() -> list[CandidateSet]:
     if digest(found) != DIGEST:
         raise RuntimeError(f"the candidates are not the frozen ones ({digest(found)[:12]}, not {DIGEST[:12]})")
     return found
+
+
+def valid_lists() -> list[CandidateSet]:
+    """240 lists of four of split valid: what judges of lists are tuned on."""
+    return candidate_sets("valid", 240, SEED)
 
 
 def pairs() -> list[Comparison]:
