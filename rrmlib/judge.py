@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,18 +169,28 @@ class _Task:
     forced: tuple[Request | None, ...] = ()
 
 
-def plan(judge: Judge, items: Sequence[Item]) -> list[_Task]:
-    """Every request that judging `items` needs. Raises ParameterError where a format cannot show an item."""
-    return [task for item in items for task in _tasks(judge, item)]
+def plan(judge: Judge, items: Sequence[Item], votes: Mapping[str, int] | None = None) -> list[_Task]:
+    """Every request that judging `items` needs; of an item that `votes` names, only its first so many judgments (by
+    sample, then order). Raises ParameterError where a format cannot show an item."""
+    return [task for item in items for task in islice(_tasks(judge, item), (votes or {}).get(item.id))]
 
 
-def run(judge: Judge, items: Sequence[Item], store: Store, *, benchmark: str = "", quiet: bool = False) -> Run:
+def run(
+    judge: Judge,
+    items: Sequence[Item],
+    store: Store,
+    *,
+    benchmark: str = "",
+    quiet: bool = False,
+    votes: Mapping[str, int] | None = None,
+) -> Run:
     """Judge every item. What the store holds is not generated again; every batch is committed as it comes back.
 
+    `votes` (item -> how many judgments) asks for the first of an item's samples only (`plan`).
     Raises EngineError when the engine cannot go on: what was committed stays, and the same call resumes.
     """
     start = time.monotonic()
-    tasks = plan(judge, items)
+    tasks = plan(judge, items, votes)
     opens = judge.opens_think(tasks[0].requests[0]) if tasks else False
     asked = _Asked()
     if judge.spec.think_budget != 0:  # 0: nothing is thought, the verdict is asked for at once

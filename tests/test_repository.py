@@ -24,7 +24,7 @@ LAYERS = [
     {"prompt", "parse", "stats", "position", "patterns", "vote", "vote_sums", "stopping", "spending", "budget"}
     | {"tournament", "schedulers", "rating", "rating_fit", "simulation"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage"},
-    {"judge", "contest", "score", "world", "train", "rewards", "lab", "findings"},
+    {"judge", "contest", "poll", "score", "world", "train", "rewards", "lab", "findings"},
     {"figures", "claims", "viewer"},
     {"run", "__main__"},
 ]
