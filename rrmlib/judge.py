@@ -27,7 +27,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,9 +169,19 @@ class _Task:
 
 
 def plan(judge: Judge, items: Sequence[Item], votes: Mapping[str, int] | None = None) -> list[_Task]:
-    """Every request that judging `items` needs; of an item that `votes` names, only its first so many judgments (by
-    sample, then order). Raises ParameterError where a format cannot show an item."""
-    return [task for item in items for task in islice(_tasks(judge, item), (votes or {}).get(item.id))]
+    """Every request that judging `items` needs. Raises ParameterError where a format cannot show an item.
+
+    Of an item that `votes` names, only its first so many judgments: by sample, and of each sample first the order of
+    `placement`, so that exchanging the two responses of an item changes nothing that is asked.
+    """
+    tasks = []
+    for item in items:
+        mine = list(_tasks(judge, item))
+        if votes and item.id in votes:
+            lead = placement(item, judge.spec.seed)
+            mine = sorted(mine, key=lambda task: (task.sample, task.order != lead))[: votes[item.id]]
+        tasks += mine
+    return tasks
 
 
 def run(

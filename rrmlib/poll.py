@@ -1,10 +1,11 @@
 """Adaptive votes with a live judge: ask, look, and ask again only where it is still open; the store is the memory.
 
-An item's votes are its judgments in the order in which `judge.run` plans them: by sample, and of each sample first AB,
-then BA. Each round sends the votes of all open items to the engine together. `poll` stops an item by a rule of
-`stopping.py`, with the error rate that the rule declares; `poll_budget` spreads a number of tokens by doubt. What is
-asked is a pure function of the votes so far, so a poll that was killed asks the same again, finds it in the store, and
-goes on to the same end; and on a stored pool `spending.replay` and `spending.spread` say beforehand what it will ask.
+An item's votes are its judgments by sample, and of each sample first the order that `placement` gives (a hash of the
+content), then the other: exchanging the responses of an item changes nothing that is asked. Each round sends the votes
+of all open items to the engine together. `poll` stops an item by a rule of `stopping.py`, with the error rate that the
+rule declares; `poll_budget` spreads a number of tokens by doubt. What is asked is a pure function of the votes so far,
+so a poll that was killed asks the same again, finds it in the store, and goes on to the same end; and on a stored pool
+`spending.replay` and `spending.spread` say beforehand what it will ask.
 
 A vote that cannot be read is a vote that was paid for: it counts as asked, for neither side.
 
