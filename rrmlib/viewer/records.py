@@ -296,16 +296,19 @@ def structure(text: str, *, opens_think: bool = False) -> list[Span]:
 
 def _tagged(text: str, start: int, end: int) -> list[Span]:
     found: list[Span] = []
-    tag = _TAG.search(text, start, end)
-    while tag:
-        closing = f"</{tag[1]}>"
-        # An evaluation may quote a response that itself holds such tags: it ends where the parser takes it to end.
-        find = text.rfind if tag[1] == "eval" else text.find
-        close = find(closing, tag.end(), end)
-        following = _TAG.search(text, tag.end() if close < 0 else close, end)
-        stop = close + len(closing) if close >= 0 else following.start() if following else end
-        found.append((tag.start(), stop, tag[1]))
-        tag = following
+    opened = list(_TAG.finditer(text, start, end))
+    # An evaluation may quote a response that itself holds such tags: it ends where the parser takes it to end.
+    last = {name: text.rfind(f"</{name}>", start, end) for name in {tag[1] for tag in opened}}
+    free = start
+    for tag, following in zip(opened, [*opened[1:], None]):
+        if tag.start() < free:
+            continue
+        closing, close = f"</{tag[1]}>", last[tag[1]]
+        if close > tag.start() and tag[1] != "eval":
+            close = text.find(closing, tag.end(), end)
+        closed = close > tag.start()
+        free = close + len(closing) if closed else following.start() if following else end
+        found.append((tag.start(), free, tag[1]))
     return found
 
 
@@ -351,8 +354,9 @@ def verdict_places(text: str, parser: str) -> list[tuple[int, int]]:
     if name in ("direct", "rewardbench", "rewardbench2_ranking", "judgebench_arena"):
         return _spans(_LABEL, text, start, end)
     if name in ("rewardbench_official", "rewardbench2_ranking_official"):  # the first letter of the alphabet wins
-        labels = _spans(_LABEL, text, start, end)
-        return [(a, b) for a, b in labels if text[a:b] == min(text[c:d] for c, d in labels)]
+        labels = list(_LABEL.finditer(text, start, end))
+        first = min((label[0] for label in labels), default="")
+        return [label.span() for label in labels if label[0] == first]
     if name == "rewardbench2_ratings":
         return _spans(_RATING, text, start, end) or _spans(_LAST, text[:end], max(start, end - 200), end)
     if name == "rewardbench2_ratings_official":
