@@ -299,12 +299,6 @@ def test_a_set_of_32_and_a_section_by_function():
 
 
 def test_a_trace_of_a_megabyte_takes_no_time():
-    for text in (
-        "<eval>" * 170_000,
-        "\\boxed{" * 150_000,
-        "Assistant 1 " * 90_000,
-        "7 " * 500_000,
-        "Scores:\n" * 120_000,
-    ):
-        for parser in ("rrm", "rm_r1", "grm", "rewardbench2_ratings", ""):
-            trace_record(judged(Verdict("first"), text=text), PAIR, parser=parser)
+    texts = ("<eval>" * 170_000, "\\boxed{" * 150_000, "Assistant 1 " * 90_000, "7 " * 500_000, "Scores:\n" * 120_000)
+    for text, parser in zip(texts, ("rm_r1", "rrm", "", "rewardbench2_ratings", "grm")):
+        trace_record(judged(Verdict("first"), text=text), PAIR, parser=parser)
