@@ -91,18 +91,18 @@ def families(records: Iterable[Record]) -> list[str]:
 
 def coverage(records: Sequence[Record], judges: Sequence[str], unjudged: int = 0) -> list[str]:
     """What a reader must know of what is not there."""
-    out = []
-    if not records:
-        out.append("there are no judgments")
+    missing = {judge: sum(all(t["judge"] != judge for t in record["traces"]) for record in records) for judge in judges}
+    return gaps(len(records), unjudged, sum(not record["responses"] for record in records), missing)
+
+
+def gaps(items: int, unjudged: int, unknown: int, missing: Mapping[str, int]) -> list[str]:
+    """The same from numbers: items shown, items left out, items known by name only, and what each judge misses."""
+    out = [] if items else ["there are no judgments"]
     if unjudged:
         out.append(f"{_count(unjudged, 'item')} without any judgment left out")
-    if unknown := sum(not record["responses"] for record in records):
+    if unknown:
         out.append(f"{_count(unknown, 'item')} known by name only: shown as asked, right or wrong unknown")
-    for judge in judges:
-        missing = sum(all(trace["judge"] != judge for trace in record["traces"]) for record in records)
-        if missing:
-            out.append(f"judge {judge} misses {_count(missing, 'item')}")
-    return out
+    return out + [f"judge {judge} misses {_count(n, 'item')}" for judge, n in missing.items() if n]
 
 
 def _count(n: int, what: str) -> str:
