@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rrmlib.viewer.filters import FIELDS, PER_JUDGE, Query, by_difficulty, cells, long_from, size, terms
 from rrmlib.viewer.records import Record, gaps
 
-START = 160  # characters of a query that a list shows
+START = 200  # characters of a query that a list shows
 END = b"\xff"  # after every text; no UTF-8 has it
 _CELLS = ("item", "judge", "flags", "majority", "longest", "longest_wrong", "right", "judged", "start", "end")
 _NONE, _TIE = -1, 1 << 30  # as majorities
@@ -43,7 +43,6 @@ class Head:
     section: str
     difficulty: str
     start: str
-    traces: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class Index:
             keep &= (flags & self._bit(name) > 0) if name in self.names else False
         for name in FIELDS:
             wanted = getattr(query, name)
-            if wanted is not None:
+            if wanted:
                 keep &= self._fields[name] == wanted
         chosen = self._chosen(query.judges)
         for term in terms(query.q):
@@ -199,10 +198,11 @@ class Writer:
     def add(self, record: Record) -> None:
         """An item with its traces, of which it has at least one."""
         asked = [text for part in ("query", "asked") for _, text in record[part]]
-        start = " ".join((asked[-1] if asked else "").split())[:START]
+        of_user = [text for role, text in record["query"] if role == "user"]
+        start = (of_user[-1:] or [text for _, text in record["query"][:1]] or asked[-1:] or [""])[0]
         fields = [record[name] for name in ("benchmark", "id", "section", "difficulty")]
         number = len(self.heads)
-        self.heads.append([*fields, start, len(record["traces"])])
+        self.heads.append([*fields, start[:START]])
         self.bare += not record["responses"]
         self._texts([*asked, *record["responses"]])
         found = cells(record)

@@ -274,17 +274,22 @@ class View:
     # Answers
 
     def meta(self) -> Record:
-        """What there is: judges, families, sections, difficulties, benchmarks, how many items, and a note."""
+        """What there is: judges, families, sections, difficulties, benchmarks, how many items in all and by flag, and
+        a note."""
         index = self.index
         growing = "the store has grown and is being indexed: reload in a moment" if self._building else ""
-        fields = {f"{name}s": list(dict.fromkeys(getattr(h, name) for h in index.heads)) for name in FIELDS[:2]}
+        fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads if getattr(h, name)) for name in FIELDS}
+        flags = index.flags((), {(note["benchmark"], note["id"]) for note in self.notes()})
+        counts = {name: int((flags >> bit & 1).sum()) for bit, name in enumerate(index.names)}
         return {
             "title": self.path.name,
             "judges": index.judges,
             "families": sorted(index.families),
-            **fields,
-            "difficulties": sorted({head.difficulty for head in index.heads}, key=by_difficulty),
+            "sections": list(fields["section"]),
+            "difficulties": sorted(fields["difficulty"], key=by_difficulty),
+            "benchmarks": list(fields["benchmark"]),
             "items": len(index.heads),
+            "counts": counts,
             "note": "; ".join(filter(None, (index.note, growing, self._trouble))),
         }
 
