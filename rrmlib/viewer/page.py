@@ -83,7 +83,8 @@ class Cell:
         instead = f"{self!r} — not shown: trust this notebook, or run the cell, to read it here."
         return (
             f'<iframe sandbox="allow-scripts" title="{html.escape(repr(self))}" width="100%" height="{self.height}" '
-            f'style="border:1px solid #8886" srcdoc="{html.escape(page(self.document))}">{html.escape(instead)}</iframe>'
+            f'style="border:1px solid #8886" srcdoc="{html.escape(page(self.document))}">'
+            f"{html.escape(instead)}</iframe>"
         )
 
 
@@ -100,9 +101,7 @@ def _clean(text: str) -> str:
 def _fill(source: str, title: str, amount: str, data: str) -> str:
     template, css, js = _parts()
     values = {
-        "policy": POLICY.format(
-            js=_digest(js), css=_digest(css), connect="'self'" if source == "server" else "'none'"
-        ),
+        "policy": POLICY.format(js=_digest(js), css=_digest(css), connect="'self'" if source == "server" else "'none'"),
         "source": source,
         "title": html.escape(_clean(title)),
         "amount": amount,

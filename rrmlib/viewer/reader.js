@@ -276,7 +276,9 @@ function defaults(item) {
       return traces.find((t) => t.order === order) || traces[0] || { judge, order: "", sample: 0, missing: true };
     });
     const rest = item.traces.filter((t) => judges.includes(t.judge) && !first.includes(t));
-    return [...first, ...rest].slice(0, Math.min(wanted, first.length + rest.length)).map(idOf);
+    const all = [...first, ...rest].slice(0, wanted);
+    // The same judges on every item, also where one misses; but not a row of nothing where others have something.
+    return (all.some((t) => !t.missing) ? all : [...first.filter((t) => !t.missing), ...rest].slice(0, wanted)).map(idOf);
   }
   const traces = own.get(judges[0]) || [];
   const samples = [...grouped(traces, (t) => t.order).values()];

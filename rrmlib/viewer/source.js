@@ -21,20 +21,13 @@ const FILTERS = [
 
 const keyOf = (benchmark, id) => benchmark + "\u0000" + id;
 
-// Case folding as Python's, where lower case differs from it in scripts that are common.
-const FOLD = { ß: "ss", ς: "σ", ſ: "s", µ: "μ", ŉ: "ʼn", ﬀ: "ff", ﬁ: "fi", ﬂ: "fl", ﬃ: "ffi", ﬄ: "ffl", ﬅ: "st", ﬆ: "st" };
-const FOLDED = new RegExp(`[${Object.keys(FOLD).join("")}]`, "g");
-const fold = (text) => text.toLowerCase().replace(FOLDED, (c) => FOLD[c]);
-
-// Words that must all occur; "a quoted phrase" is one.
-function termsOf(q) {
-  return [...q.matchAll(/"([^"]*)"|[^\s"]+/g)].map((m) => (m[1] === undefined ? m[0] : m[1])).filter((t) => t.trim());
-}
+// Words that must all occur, whatever the case; "a quoted phrase" is one.
+const termsOf = (q) => [...q.matchAll(/"([^"]+)"|([^\s"]+)/g)].map((m) => m[1] || m[2]);
 
 function majority(traces) {
   const counts = new Map();
   for (const t of traces) {
-    if (t.state === "read" && t.choice !== null) counts.set(t.choice, (counts.get(t.choice) || 0) + 1);
+    if (t.choice !== null) counts.set(t.choice, (counts.get(t.choice) || 0) + 1);
   }
   const sorted = [...counts].sort((a, b) => b[1] - a[1]);
   return !sorted.length || (sorted.length > 1 && sorted[0][1] === sorted[1][1]) ? null : sorted[0][0];
@@ -71,8 +64,7 @@ function factsOf(item, chosen, long) {
     if (most !== null) majorities.add(most);
     const orders = new Set([...grouped(own, (t) => t.order).values()].map(majority).filter((m) => m !== null));
     if (orders.size > 1) flags.add("flipped");
-    const known = item.best.length && most !== null && own.some((t) => t.right === true);
-    if (known && own.some((t) => t.choice === most && t.right === false)) flags.add("majority_wrong");
+    if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false)) flags.add("majority_wrong");
   }
   if (majorities.size > 1) flags.add("disagree");
   let [judged, right, longest] = [0, 0, -1];
@@ -92,7 +84,7 @@ function factsOf(item, chosen, long) {
 }
 
 function sorter(sort) {
-  const numeric = (text) => (/^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(text) ? Number(text) : null);
+  const numeric = (text) => (/^-?[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : null);
   if (sort === "longest") return (a, b) => b.facts.longest - a.facts.longest;
   if (sort === "disagreement") return (a, b) => b.facts.distinct - a.facts.distinct;
   if (sort === "share_right") return (a, b) => (a.facts.share < b.facts.share ? -1 : +(a.facts.share > b.facts.share));
@@ -163,7 +155,7 @@ class Embedded {
     if (this.texts[i]) return this.texts[i];
     const item = this.data.items[i];
     const own = [...item.query, ...item.asked].map(([, text]) => text).concat(item.responses);
-    const found = { own: own.map(fold).join("\uFFFF"), traces: item.traces.map((t) => [t.judge, fold(t.text)]) };
+    const found = { own: own.map((text) => text.toLowerCase()).join("\uFFFF"), traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]) };
     return (this.texts[i] = found);
   }
 
@@ -191,7 +183,7 @@ class Embedded {
     const { items } = this.data;
     const facts = this.factsFor(query.judges);
     const chosen = query.judges.length ? new Set(query.judges) : null;
-    const terms = termsOf(query.q).map(fold);
+    const terms = termsOf(query.q.toLowerCase());
     let found = [];
     for (let i = 0; i < items.length; i++) {
       const item = items[i];

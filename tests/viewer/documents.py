@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the code of the page and hostile texts are long lines
 """Documents for the tests of the reader, made without the library: small ones, hostile ones, large ones."""
 
 from __future__ import annotations
@@ -7,7 +8,9 @@ import re
 from typing import Any
 
 FAMILIES = ["breakdown", "comparison", "reflection", "transition"]
-WORDS = "the answer checks each step but wait the sum of four and nine is thirteen so response holds while however".split()
+WORDS = (
+    "the answer checks each step but wait the sum of four and nine is thirteen so response holds while however".split()
+)
 
 
 def units(text: str, place: int) -> int:
@@ -15,12 +18,19 @@ def units(text: str, place: int) -> int:
     return sum(2 if c > "\uffff" else 1 for c in text[:place])
 
 
-def trace(judge: str, order: str, pick: Any, *, best: int | None = 0, sample: int = 0, text: str = "", **more: Any) -> dict:
+def trace(
+    judge: str, order: str, pick: Any, *, best: int | None = 0, sample: int = 0, text: str = "", **more: Any
+) -> dict:
     shown = {"AB": [0, 1], "BA": [1, 0]}.get(order) or [int(p) for p in order.split(".")]
     marks = [[units(text, m.start()), units(text, m.end()), "verdict"] for m in re.finditer(r"\\boxed\{[^}]*\}", text)]
     for m in re.finditer(r"Assistant (\d)", text):
         marks.append([units(text, m.start()), units(text, m.end()), f"mention:{int(m[1]) - 1}"])
-    for word, family in (("wait", "reflection"), ("however", "transition"), ("while", "comparison"), ("step", "breakdown")):
+    for word, family in (
+        ("wait", "reflection"),
+        ("however", "transition"),
+        ("while", "comparison"),
+        ("step", "breakdown"),
+    ):
         for m in re.finditer(rf"\b{word}\b", text):
             marks.append([units(text, m.start()), units(text, m.end()), f"pattern:{family}"])
     blocks = [
@@ -81,7 +91,10 @@ def small() -> dict:
                     if weak and i % 8 == 5 and sample == 1:
                         pick, text = None, "I cannot decide."
                     if weak and i == 7 and order == "AB":
-                        pick, more = None, {"state": "truncated", "finish": "length", "note": "the thinking never closed"}
+                        pick, more = (
+                            None,
+                            {"state": "truncated", "finish": "length", "note": "the thinking never closed"},
+                        )
                     if not weak and i == 9:
                         more = {"finish": "budget"}
                     traces.append(trace(judge, order, pick, sample=sample, text=text, **more))
@@ -97,7 +110,7 @@ def small() -> dict:
 def large(items: int = 1000, traces: int = 4, words: int = 500) -> dict:
     """The size of the bars: words of a small vocabulary in random order, so that gzip does not see copies."""
     rng = random.Random(7)
-    vocabulary = [*WORDS, *("".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(3000))]
+    vocabulary = [*WORDS.split(), *("".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(3000))]
     weights = [1 / (i + 3) for i in range(len(vocabulary))]
     made = []
     for i in range(items):
@@ -109,7 +122,12 @@ def large(items: int = 1000, traces: int = 4, words: int = 500) -> dict:
             own.append(trace(("rrm-s", "base-s")[t % 2], ("AB", "BA")[t // 2 % 2], pick, text=text))
         query = " ".join(rng.choices(vocabulary, weights, k=40))
         responses = [" ".join(rng.choices(vocabulary, weights, k=60)) for _ in range(2)]
-        more = {"section": f"section {i % 4}", "difficulty": str(i % 9), "query": [["user", query]], "responses": responses}
+        more = {
+            "section": f"section {i % 4}",
+            "difficulty": str(i % 9),
+            "query": [["user", query]],
+            "responses": responses,
+        }
         made.append(item(f"item-{i:04}", own, **more))
     return document(made, "large")
 
@@ -162,13 +180,20 @@ def hostile() -> list[str]:
 def hostile_document() -> dict:
     """Every hostile text as the text of a trace, and in every other place that holds text."""
     items = []
-    for i, text in enumerate(hostile()):
+    for text in hostile():
         judge = text[:300] or "empty"
         size = units(text, len(text))
-        marks = [[0, size, "verdict"], [0, size, f"pattern:{text[:80]}"], [0, min(3, size), "mention:1"], [0, size, text[:50]]]
+        marks = [
+            [0, size, "verdict"],
+            [0, size, f"pattern:{text[:80]}"],
+            [0, min(3, size), "mention:1"],
+            [0, size, text[:50]],
+        ]
         own = trace(judge, "AB", 1, best=None, text=text, note=text[:500], finish=text[:40], parser=text[:40])
         own |= {"blocks": [[0, size, text[:40]]], "marks": marks}
         more = {field: text[:2000] for field in ("section", "difficulty", "source", "benchmark")}
         query = [[text[:60] or "user", text]]
-        items.append(item(text[:500] or "empty", [own], best=(), responses=[text, text], query=query, asked=query, **more))
+        items.append(
+            item(text[:500] or "empty", [own], best=(), responses=[text, text], query=query, asked=query, **more)
+        )
     return document(items, hostile()[2], note=hostile()[7]) | {"families": [t[:80] for t in hostile()]}
