@@ -134,7 +134,7 @@ def item_record(
         if isinstance(item, Comparison):
             record["truth"] = {"first": [1, 0], "second": [0, 1], "tie": [0.5, 0.5], None: None}[item.label]
         elif item.truth is not None:
-            record["truth"] = list(item.truth)
+            record["truth"] = [t if math.isfinite(t) else None for t in item.truth]  # JSON has no others
     return record | {"traces": []}
 
 

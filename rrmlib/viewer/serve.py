@@ -73,8 +73,9 @@ class Server(ThreadingHTTPServer):
         self.policy = f"{html.unescape(own[1])}; frame-ancestors 'none'" if own else NOTHING
         try:
             super().__init__((HOST, port), _Handler)
-        except OSError as e:
-            raise OSError(f"port {port}: {e.strerror}; give another --port, or none for a free one") from None
+        except (OSError, OverflowError) as e:
+            why = e.strerror if isinstance(e, OSError) else "ports end at 65535"
+            raise OSError(f"port {port}: {why}; give another --port, or none for a free one") from None
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -25,18 +25,25 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from rrmlib.benchmarks.base import Benchmark
+from rrmlib.benchmarks.rows import DataError, Problem, read_rows
 from rrmlib.comparison import CandidateSet, Comparison, Item, Message
 from rrmlib.exchange import StoreError, pack, unpack
+from rrmlib.judge import read_judgments
 from rrmlib.judgment import Judgment
 from rrmlib.store import JUDGMENTS, Store
 from rrmlib.viewer.filters import FIELDS, FILTERS, Query, by_difficulty
 from rrmlib.viewer.index import Index, Writer
 from rrmlib.viewer.records import Patterns, Record, coverage, families, item_record, trace_record
+from rrmlib.world.pairs import SECTION
 
 ItemsOf = Callable[[str], Sequence[Item]]  # benchmark -> its items, none where they are not known
 MOST = 500  # items of a page
@@ -48,7 +55,7 @@ _COLUMNS = 'rowid, benchmark, judge, item, "order", sample, key, crc, finish, to
 # --- Where items come from --------------------------------------------------------------------------------------------
 
 
-def items_of(store: str | Path, *, given: dict[str, Sequence[Item]] | None = None) -> ItemsOf:
+def items_of(store: str | Path, *, given: Mapping[str, Sequence[Item]] | None = None) -> ItemsOf:
     """The items of each benchmark of a store: those that are given, the built-in ones, and those of the lab's worlds.
 
     Judgments of the lab stand under `Lab.benchmark(split)`, and their world beside the store; a world of another key
@@ -67,6 +74,61 @@ def items_of(store: str | Path, *, given: dict[str, Sequence[Item]] | None = Non
         return known[benchmark]
 
     return find
+
+
+def section_of(item: Item) -> str:
+    """The lab's section of a subset of its world; of anything else the subset."""
+    return SECTION.get(item.subset, item.subset)
+
+
+def marks_of() -> tuple[Patterns | None, str]:
+    """What finds reasoning patterns, and a digest of what it goes by; None where this library has none."""
+    if find_spec("rrmlib.patterns") is None:
+        return None, ""
+    package = Path(__file__).parents[1]
+    sources = [package / "patterns.py", *sorted((package / "lexicons").glob("*.toml"))]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources if file.is_file())).hexdigest()
+    return import_module("rrmlib.patterns").marks, digest
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file says that it is an SQLite file; which one, `Store` finds out."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(15) == b"SQLite format 3"
+
+
+def stored(path: Path, folder: Path, bench: Benchmark | None, items: Sequence[Item]) -> Path:
+    """A store in `folder` with the judgments of a file that is none: JSONL of `rrm judge --out`, an export of a store,
+    or what a benchmark's source recorded. Raises DataError or StoreError, which name the file."""
+    target = folder / f"{path.stem}.sqlite"
+    with Store(target) as store:
+        if bench is not None:
+            found = read_judgments(path, bench, items)
+        elif path.suffix == ".parquet" or _first(path).get("table"):
+            store.import_(path)
+            return target
+        else:
+            found = []
+            for line, row in read_rows(path):
+                if isinstance(row, Problem):
+                    raise DataError(str(row))
+                try:
+                    found.append(Judgment.from_row(row))
+                except (TypeError, ValueError, AttributeError) as e:
+                    raise DataError(f"{path}:{line}: not a judgment as `rrm judge --out` writes it: {e}") from None
+        store.record(found, benchmark=bench.name if bench else path.stem, parser="")
+        if lost := len(found) - store.counts()["judgments"]:
+            raise DataError(f"{path}: {lost} judgments are of the same judge, item, order and sample as others")
+    return target
+
+
+def _first(path: Path) -> Any:
+    with suppress(ValueError, OSError, RecursionError), path.open("rb") as file:
+        row = json.loads(file.readline(1 << 24))
+        return row if isinstance(row, dict) else {}
+    return {}
 
 
 def _lab_items(store: Path, benchmark: str) -> Sequence[Item]:
@@ -126,7 +188,8 @@ class View:
     """A store with its index and the reader's notes. Any thread may ask.
 
     `items` gives the items of a benchmark, `section` their section, `patterns` the marks of reasoning patterns, of
-    which `lexicon` says which they are. Raises StoreError, and ValueError where judgments do not fit the items.
+    which `lexicon` says which they are; `judges` are those that are shown (all where none are named). Raises
+    StoreError, also where judgments do not fit the items, and ValueError for an unknown judge.
     """
 
     def __init__(
@@ -139,6 +202,7 @@ class View:
         lexicon: str = "",
         quiet: bool = False,
         patience: float = 10.0,
+        judges: Sequence[str] = (),
     ):
         self.path = Path(path)
         self._items_of = items or items_of(path)
@@ -151,6 +215,13 @@ class View:
         self._renew()
         if self._trouble:
             raise StoreError(self._trouble)
+        self._judges = self._shown(judges)
+
+    def _shown(self, judges: Sequence[str]) -> tuple[str, ...]:
+        for name in judges:
+            if name not in self._index.judges:
+                raise ValueError(f"{self.path}: no judge {name!r:.60}; there are: {', '.join(self._index.judges)}")
+        return tuple(name for name in self._index.judges if name in judges)
 
     # The index, and a newer one where the store has grown
 
@@ -279,11 +350,11 @@ class View:
         index = self.index
         growing = "the store has grown and is being indexed: reload in a moment" if self._building else ""
         fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads if getattr(h, name)) for name in FIELDS}
-        flags = index.flags((), {(note["benchmark"], note["id"]) for note in self.notes()})
+        flags = index.flags(self._judges, {(note["benchmark"], note["id"]) for note in self.notes()})
         counts = {name: int((flags >> bit & 1).sum()) for bit, name in enumerate(index.names)}
         return {
             "title": self.path.name,
-            "judges": index.judges,
+            "judges": list(self._judges) or index.judges,
             "families": sorted(index.families),
             "sections": list(fields["section"]),
             "difficulties": sorted(fields["difficulty"], key=by_difficulty),
@@ -299,7 +370,7 @@ class View:
             raise ValueError(f"offset {offset}, limit {limit}: a page begins at 0 or later and has 1 to {MOST} items")
         index = self.index
         noted = {(note["benchmark"], note["id"]) for note in self.notes()}
-        found, flags = index.find(query, noted)
+        found, flags = index.find(replace(query, judges=query.judges or self._judges), noted)
         names = sorted(enumerate(index.names), key=lambda pair: _place(pair[1]))
         items = []
         for number in found[offset : offset + limit].tolist():
@@ -317,7 +388,7 @@ class View:
     def item(self, benchmark: str, name: str) -> Record:
         """One item with all its traces, as the store holds them now. Raises LookupError where there is none."""
         with Store(self.path, readonly=True) as store, store._transaction() as db:
-            return self._item(store, db, benchmark, name, self.index.judges)
+            return self._item(store, db, benchmark, name, self._judges or self.index.judges)
 
     def _item(self, store: Store, db: sqlite3.Connection, benchmark: str, name: str, judges: Sequence[str]) -> Record:
         rows = []
@@ -334,6 +405,7 @@ class View:
         Raises ValueError where it would be larger than `most` bytes.
         """
         index = self.index
+        query = replace(query, judges=query.judges or self._judges)
         judges = [name for name in index.judges if not query.judges or name in query.judges]
         found = index.find(query, {(note["benchmark"], note["id"]) for note in self.notes()})[0]
         records, bytes_ = [], 0
