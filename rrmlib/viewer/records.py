@@ -324,7 +324,8 @@ def _headed(text: str, start: int, end: int) -> list[Span]:
 
 _BOX = "\\boxed{"
 _BRACE = re.compile(r"[{}]")
-_LABEL = re.compile(r"\[\[([A-Z]|[AB<>=]+)\]\]")
+_LETTER = re.compile(r"\[\[[A-Z]\]\]")
+_GRADE = re.compile(r"\[\[[AB<>=]+\]\]")
 _ANSWER = re.compile(r"<answer>\s{0,9}\[\[([A-Z])\]\]\s{0,9}(?:</answer>|\Z)")
 _RATING = re.compile(r"\[\[\s{0,4}-?[0-9.]{1,6}\s{0,4}\]\]")
 _LAST = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]+)?(?=(?:\s?(?:/|out of)\s?10)?[\s*_#.`\"']*\Z)", re.IGNORECASE)
@@ -351,10 +352,12 @@ def verdict_places(text: str, parser: str) -> list[tuple[int, int]]:
         return _spans(_ANSWER, text, start, start + len(text[start:end].rstrip()))
     if name == "rm_r1_official":
         return _spans(_TAGGED, text, max(start, end - 80), end)
-    if name in ("direct", "rewardbench", "rewardbench2_ranking", "judgebench_arena"):
-        return _spans(_LABEL, text, start, end)
+    if name in ("direct", "rewardbench", "rewardbench2_ranking"):
+        return _spans(_LETTER, text, start, end)
+    if name == "judgebench_arena":
+        return _spans(_GRADE, text, start, end)
     if name in ("rewardbench_official", "rewardbench2_ranking_official"):  # the first letter of the alphabet wins
-        labels = list(_LABEL.finditer(text, start, end))
+        labels = list(_LETTER.finditer(text, start, end))
         first = min((label[0] for label in labels), default="")
         return [label.span() for label in labels if label[0] == first]
     if name == "rewardbench2_ratings":
@@ -363,7 +366,9 @@ def verdict_places(text: str, parser: str) -> list[tuple[int, int]]:
         return _spans(_TRAILING, text, start, end)
     if name == "scores":
         return [(start, end)]
-    found = [*_box(text, start, end), *_spans(_LABEL, text, start, end)[-1:], *_spans(_RATING, text, start, end)[-1:]]
+    found = _box(text, start, end)
+    for pattern in (_LETTER, _GRADE, _RATING):
+        found += _spans(pattern, text, start, end)[-1:]
     return [max(found)] if found else []
 
 
