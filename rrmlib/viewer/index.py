@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import mmap
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -193,7 +194,8 @@ class Writer:
         self.cells: list[tuple[int, ...]] = []
         self.sizes: dict[str, list[int]] = {name: [] for name in judges}
         self.bare = 0
-        self.missing = dict.fromkeys(judges, 0)
+        self.items: Counter[str] = Counter()  # by benchmark
+        self.judged: dict[str, Counter[str]] = {name: Counter() for name in judges}
 
     def add(self, record: Record) -> None:
         """An item with its traces, of which it has at least one."""
@@ -206,10 +208,10 @@ class Writer:
         self.bare += not record["responses"]
         self._texts([*asked, *record["responses"]])
         found = cells(record)
-        for name in self.missing:
-            self.missing[name] += name not in found
+        self.items[record["benchmark"]] += 1
         for name, cell in found.items():
             said = [trace for trace in record["traces"] if trace["judge"] == name]
+            self.judged[name][record["benchmark"]] += 1
             self.sizes[name] += map(size, said)
             begin = self.at
             self._texts(trace["text"] for trace in said)
@@ -237,6 +239,7 @@ class Writer:
         """Write what belongs at the end."""
         if len(self.families) > 40:
             raise ValueError(f"{len(self.families)} pattern families; an index holds 40")
+        missing = {name: sum(self.items[b] - n for b, n in judged.items()) for name, judged in self.judged.items()}
         self.file.write(b" " * (-self.at % 8))
         foot = {
             "key": key,
@@ -244,7 +247,7 @@ class Writer:
             "families": list(self.families),
             "heads": self.heads,
             "long": [long_from(sizes) if sizes else 0 for sizes in self.sizes.values()],
-            "note": "; ".join(gaps(len(self.heads), unjudged, self.bare, self.missing)),
+            "note": "; ".join(gaps(len(self.heads), unjudged, self.bare, missing)),
             "cells": len(self.cells),
             "at": self.at + -self.at % 8,
         }

@@ -90,8 +90,13 @@ def families(records: Iterable[Record]) -> list[str]:
 
 
 def coverage(records: Sequence[Record], judges: Sequence[str], unjudged: int = 0) -> list[str]:
-    """What a reader must know of what is not there."""
-    missing = {judge: sum(all(t["judge"] != judge for t in record["traces"]) for record in records) for judge in judges}
+    """What a reader must know of what is not there. A judge misses items of benchmarks that it judged."""
+    said = [{trace["judge"] for trace in record["traces"]} for record in records]
+    of = {judge: {record["benchmark"] for record, who in zip(records, said) if judge in who} for judge in judges}
+    missing = dict.fromkeys(judges, 0)
+    for record, who in zip(records, said):
+        for judge in judges:
+            missing[judge] += judge not in who and record["benchmark"] in of[judge]
     return gaps(len(records), unjudged, sum(not record["responses"] for record in records), missing)
 
 

@@ -33,12 +33,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from rrmlib.artefact import about
 from rrmlib.benchmarks.base import Benchmark
+from rrmlib.benchmarks.builtin import load as load_builtin
+from rrmlib.benchmarks.pairs import from_row
 from rrmlib.benchmarks.rows import DataError, Problem, read_rows
 from rrmlib.comparison import CandidateSet, Comparison, Item, Message
 from rrmlib.exchange import StoreError, pack, unpack
 from rrmlib.judge import read_judgments
 from rrmlib.judgment import Judgment
+from rrmlib.lab import SPLITS
 from rrmlib.store import JUDGMENTS, Store
 from rrmlib.viewer.filters import FIELDS, FILTERS, Query, by_difficulty
 from rrmlib.viewer.index import Index, Writer
@@ -59,21 +63,32 @@ def items_of(store: str | Path, *, given: Mapping[str, Sequence[Item]] | None = 
     """The items of each benchmark of a store: those that are given, the built-in ones, and those of the lab's worlds.
 
     Judgments of the lab stand under `Lab.benchmark(split)`, and their world beside the store; a world of another key
-    has other items of the same names, so it is not taken. Splits that are judged only are made where the lab can be
-    loaded and its world is there. What is not found is shown as it was asked.
+    has other items of the same names, so it is not taken. Splits that are judged only are the same in every lab. What
+    is not found is shown as it was asked.
     """
     known = dict(given or {})
 
-    def find(benchmark: str) -> Sequence[Item]:
-        if benchmark not in known:
-            known[benchmark] = _lab_items(Path(store), benchmark)
-            if benchmark == "builtin":
-                from rrmlib.benchmarks import benchmark as named
-
-                known[benchmark] = named(benchmark).load(None).items
-        return known[benchmark]
+    def find(name: str) -> Sequence[Item]:
+        if name not in known:
+            known[name] = load_builtin(None).items if name == "builtin" else _lab_items(Path(store), name)
+        return known[name]
 
     return find
+
+
+def _lab_items(store: Path, benchmark: str) -> Sequence[Item]:
+    named = re.fullmatch(r"lab-(.+)-seed([0-9]+)-([0-9a-f]{8})", benchmark)
+    if not named:
+        return ()
+    split, seed, key = named.groups()
+    if split in SPLITS:
+        module, _, function = str(SPLITS[split]).partition(":")
+        items: Sequence[Item] = getattr(import_module(module), function)()
+        return items
+    world = store.absolute().parent / f"seed{seed}" / "world"
+    if not str(about(world).get("key", "")).startswith(key) or not (world / f"{split}.jsonl").is_file():
+        return ()
+    return [from_row(json.loads(line)) for line in (world / f"{split}.jsonl").read_text("ascii").splitlines()]
 
 
 def section_of(item: Item) -> str:
@@ -129,30 +144,6 @@ def _first(path: Path) -> Any:
         row = json.loads(file.readline(1 << 24))
         return row if isinstance(row, dict) else {}
     return {}
-
-
-def _lab_items(store: Path, benchmark: str) -> Sequence[Item]:
-    from rrmlib import lab
-    from rrmlib.artefact import about
-    from rrmlib.benchmarks.pairs import from_row
-
-    named = re.fullmatch(r"lab-(.+)-seed([0-9]+)-([0-9a-f]{8})", benchmark)
-    if not named:
-        return ()
-    split, seed, key = named[1], int(named[2]), named[3]
-    folder = store.absolute().parent / f"seed{seed}"
-    file = folder / "world" / f"{split}.jsonl"
-    if not str(about(folder / "world").get("key", "")).startswith(key):
-        return ()
-    if file.is_file():
-        return [from_row(json.loads(line)) for line in file.read_text("ascii").splitlines()]
-    try:
-        found = lab.load(folder.parent.name, seed)
-        if found.benchmark(split) == benchmark and found.folder.resolve() == folder.resolve():
-            return lab.items(found, split)
-    except (ValueError, OSError):
-        pass  # no such lab here: its code or its parameters moved on
-    return ()
 
 
 def _asked(db: sqlite3.Connection, said: Sequence[Judgment]) -> tuple[Item | None, tuple[Message, ...]]:

@@ -239,6 +239,7 @@ def test_items_of_the_lab_are_those_of_the_world_beside_the_store(tmp_path):
     assert find("lab-test-seed3-89abcdef") == ()  # the world moved on
     assert find("lab-test-seed4-01234567") == ()
     assert find("lab-x-seed3-01234567") == ()
+    assert len(find("lab-candidates-seed9-89abcdef")[0].responses) == 8  # the same in every lab
     assert find("rm_bench") == ()
 
 
