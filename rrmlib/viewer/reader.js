@@ -804,7 +804,7 @@ function wire() {
       state.query.q = $("q").value;
       await find();
       if (state.item) { drawPrompt(state.item); drawColumns(); }
-    }, source instanceof Server ? 200 : 60);
+    }, source instanceof Server ? 200 : 30);
   });
   $("list").addEventListener("scroll", () => requestAnimationFrame(drawRows), { passive: true });
   $("list").addEventListener("click", (event) => {

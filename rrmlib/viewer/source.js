@@ -155,7 +155,7 @@ class Embedded {
     if (this.texts[i]) return this.texts[i];
     const item = this.data.items[i];
     const own = [...item.query, ...item.asked].map(([, text]) => text).concat(item.responses);
-    const found = { own: own.map((text) => text.toLowerCase()).join("\uFFFF"), traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]) };
+    const found = { own: own.map((text) => text.toLowerCase()).join("\0"), traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]) };
     return (this.texts[i] = found);
   }
 
