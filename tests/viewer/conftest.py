@@ -29,6 +29,12 @@ def missing() -> str:
     return ""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Run]:
     """`browser(url, code, clean=True, **options)`: what `code` returns, run as the body of a function of (page, axe).
