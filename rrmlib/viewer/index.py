@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import mmap
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from rrmlib.viewer.filters import FIELDS, PER_JUDGE, Query, by_difficulty, cells, long_from, size, terms
 from rrmlib.viewer.records import Record, gaps
 
-START = 160  # characters of a query that a list shows
+START = 200  # characters of a query that a list shows
 END = b"\xff"  # after every text; no UTF-8 has it
 _CELLS = ("item", "judge", "flags", "majority", "longest", "longest_wrong", "right", "judged", "start", "end")
 _NONE, _TIE = -1, 1 << 30  # as majorities
@@ -43,7 +44,6 @@ class Head:
     section: str
     difficulty: str
     start: str
-    traces: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Index:
             keep &= (flags & self._bit(name) > 0) if name in self.names else False
         for name in FIELDS:
             wanted = getattr(query, name)
-            if wanted is not None:
+            if wanted:
                 keep &= self._fields[name] == wanted
         chosen = self._chosen(query.judges)
         for term in terms(query.q):
@@ -194,22 +194,24 @@ class Writer:
         self.cells: list[tuple[int, ...]] = []
         self.sizes: dict[str, list[int]] = {name: [] for name in judges}
         self.bare = 0
-        self.missing = dict.fromkeys(judges, 0)
+        self.items: Counter[str] = Counter()  # by benchmark
+        self.judged: dict[str, Counter[str]] = {name: Counter() for name in judges}
 
     def add(self, record: Record) -> None:
         """An item with its traces, of which it has at least one."""
         asked = [text for part in ("query", "asked") for _, text in record[part]]
-        start = " ".join((asked[-1] if asked else "").split())[:START]
+        of_user = [text for role, text in record["query"] if role == "user"]
+        start = (of_user[-1:] or [text for _, text in record["query"][:1]] or asked[-1:] or [""])[0]
         fields = [record[name] for name in ("benchmark", "id", "section", "difficulty")]
         number = len(self.heads)
-        self.heads.append([*fields, start, len(record["traces"])])
+        self.heads.append([*fields, start[:START]])
         self.bare += not record["responses"]
         self._texts([*asked, *record["responses"]])
         found = cells(record)
-        for name in self.missing:
-            self.missing[name] += name not in found
+        self.items[record["benchmark"]] += 1
         for name, cell in found.items():
             said = [trace for trace in record["traces"] if trace["judge"] == name]
+            self.judged[name][record["benchmark"]] += 1
             self.sizes[name] += map(size, said)
             begin = self.at
             self._texts(trace["text"] for trace in said)
@@ -237,6 +239,7 @@ class Writer:
         """Write what belongs at the end."""
         if len(self.families) > 40:
             raise ValueError(f"{len(self.families)} pattern families; an index holds 40")
+        missing = {name: sum(self.items[b] - n for b, n in judged.items()) for name, judged in self.judged.items()}
         self.file.write(b" " * (-self.at % 8))
         foot = {
             "key": key,
@@ -244,7 +247,7 @@ class Writer:
             "families": list(self.families),
             "heads": self.heads,
             "long": [long_from(sizes) if sizes else 0 for sizes in self.sizes.values()],
-            "note": "; ".join(gaps(len(self.heads), unjudged, self.bare, self.missing)),
+            "note": "; ".join(gaps(len(self.heads), unjudged, self.bare, missing)),
             "cells": len(self.cells),
             "at": self.at + -self.at % 8,
         }

@@ -90,8 +90,13 @@ def families(records: Iterable[Record]) -> list[str]:
 
 
 def coverage(records: Sequence[Record], judges: Sequence[str], unjudged: int = 0) -> list[str]:
-    """What a reader must know of what is not there."""
-    missing = {judge: sum(all(t["judge"] != judge for t in record["traces"]) for record in records) for judge in judges}
+    """What a reader must know of what is not there. A judge misses items of benchmarks that it judged."""
+    said = [{trace["judge"] for trace in record["traces"]} for record in records]
+    of = {judge: {record["benchmark"] for record, who in zip(records, said) if judge in who} for judge in judges}
+    missing = dict.fromkeys(judges, 0)
+    for record, who in zip(records, said):
+        for judge in judges:
+            missing[judge] += judge not in who and record["benchmark"] in of[judge]
     return gaps(len(records), unjudged, sum(not record["responses"] for record in records), missing)
 
 
@@ -134,7 +139,7 @@ def item_record(
         if isinstance(item, Comparison):
             record["truth"] = {"first": [1, 0], "second": [0, 1], "tie": [0.5, 0.5], None: None}[item.label]
         elif item.truth is not None:
-            record["truth"] = list(item.truth)
+            record["truth"] = [t if math.isfinite(t) else None for t in item.truth]  # JSON has no others
     return record | {"traces": []}
 
 
@@ -324,7 +329,8 @@ def _headed(text: str, start: int, end: int) -> list[Span]:
 
 _BOX = "\\boxed{"
 _BRACE = re.compile(r"[{}]")
-_LABEL = re.compile(r"\[\[([A-Z]|[AB<>=]+)\]\]")
+_LETTER = re.compile(r"\[\[[A-Z]\]\]")
+_GRADE = re.compile(r"\[\[[AB<>=]+\]\]")
 _ANSWER = re.compile(r"<answer>\s{0,9}\[\[([A-Z])\]\]\s{0,9}(?:</answer>|\Z)")
 _RATING = re.compile(r"\[\[\s{0,4}-?[0-9.]{1,6}\s{0,4}\]\]")
 _LAST = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]+)?(?=(?:\s?(?:/|out of)\s?10)?[\s*_#.`\"']*\Z)", re.IGNORECASE)
@@ -351,10 +357,12 @@ def verdict_places(text: str, parser: str) -> list[tuple[int, int]]:
         return _spans(_ANSWER, text, start, start + len(text[start:end].rstrip()))
     if name == "rm_r1_official":
         return _spans(_TAGGED, text, max(start, end - 80), end)
-    if name in ("direct", "rewardbench", "rewardbench2_ranking", "judgebench_arena"):
-        return _spans(_LABEL, text, start, end)
+    if name in ("direct", "rewardbench", "rewardbench2_ranking"):
+        return _spans(_LETTER, text, start, end)
+    if name == "judgebench_arena":
+        return _spans(_GRADE, text, start, end)
     if name in ("rewardbench_official", "rewardbench2_ranking_official"):  # the first letter of the alphabet wins
-        labels = list(_LABEL.finditer(text, start, end))
+        labels = list(_LETTER.finditer(text, start, end))
         first = min((label[0] for label in labels), default="")
         return [label.span() for label in labels if label[0] == first]
     if name == "rewardbench2_ratings":
@@ -363,7 +371,9 @@ def verdict_places(text: str, parser: str) -> list[tuple[int, int]]:
         return _spans(_TRAILING, text, start, end)
     if name == "scores":
         return [(start, end)]
-    found = [*_box(text, start, end), *_spans(_LABEL, text, start, end)[-1:], *_spans(_RATING, text, start, end)[-1:]]
+    found = _box(text, start, end)
+    for pattern in (_LETTER, _GRADE, _RATING):
+        found += _spans(pattern, text, start, end)[-1:]
     return [max(found)] if found else []
 
 

@@ -25,18 +25,29 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from rrmlib.artefact import about
+from rrmlib.benchmarks.base import Benchmark
+from rrmlib.benchmarks.builtin import load as load_builtin
+from rrmlib.benchmarks.pairs import from_row
+from rrmlib.benchmarks.rows import DataError, Problem, read_rows
 from rrmlib.comparison import CandidateSet, Comparison, Item, Message
 from rrmlib.exchange import StoreError, pack, unpack
+from rrmlib.judge import read_judgments
 from rrmlib.judgment import Judgment
+from rrmlib.lab import SPLITS
 from rrmlib.store import JUDGMENTS, Store
 from rrmlib.viewer.filters import FIELDS, FILTERS, Query, by_difficulty
 from rrmlib.viewer.index import Index, Writer
 from rrmlib.viewer.records import Patterns, Record, coverage, families, item_record, trace_record
+from rrmlib.world.pairs import SECTION
 
 ItemsOf = Callable[[str], Sequence[Item]]  # benchmark -> its items, none where they are not known
 MOST = 500  # items of a page
@@ -48,49 +59,91 @@ _COLUMNS = 'rowid, benchmark, judge, item, "order", sample, key, crc, finish, to
 # --- Where items come from --------------------------------------------------------------------------------------------
 
 
-def items_of(store: str | Path, *, given: dict[str, Sequence[Item]] | None = None) -> ItemsOf:
+def items_of(store: str | Path, *, given: Mapping[str, Sequence[Item]] | None = None) -> ItemsOf:
     """The items of each benchmark of a store: those that are given, the built-in ones, and those of the lab's worlds.
 
     Judgments of the lab stand under `Lab.benchmark(split)`, and their world beside the store; a world of another key
-    has other items of the same names, so it is not taken. Splits that are judged only are made where the lab can be
-    loaded and its world is there. What is not found is shown as it was asked.
+    has other items of the same names, so it is not taken. Splits that are judged only are the same in every lab. What
+    is not found is shown as it was asked.
     """
     known = dict(given or {})
 
-    def find(benchmark: str) -> Sequence[Item]:
-        if benchmark not in known:
-            known[benchmark] = _lab_items(Path(store), benchmark)
-            if benchmark == "builtin":
-                from rrmlib.benchmarks import benchmark as named
-
-                known[benchmark] = named(benchmark).load(None).items
-        return known[benchmark]
+    def find(name: str) -> Sequence[Item]:
+        if name not in known:
+            known[name] = load_builtin(None).items if name == "builtin" else _lab_items(Path(store), name)
+        return known[name]
 
     return find
 
 
 def _lab_items(store: Path, benchmark: str) -> Sequence[Item]:
-    from rrmlib import lab
-    from rrmlib.artefact import about
-    from rrmlib.benchmarks.pairs import from_row
-
     named = re.fullmatch(r"lab-(.+)-seed([0-9]+)-([0-9a-f]{8})", benchmark)
     if not named:
         return ()
-    split, seed, key = named[1], int(named[2]), named[3]
-    folder = store.absolute().parent / f"seed{seed}"
-    file = folder / "world" / f"{split}.jsonl"
-    if not str(about(folder / "world").get("key", "")).startswith(key):
+    split, seed, key = named.groups()
+    if split in SPLITS:
+        module, _, function = str(SPLITS[split]).partition(":")
+        items: Sequence[Item] = getattr(import_module(module), function)()
+        return items
+    world = store.absolute().parent / f"seed{seed}" / "world"
+    if not str(about(world).get("key", "")).startswith(key) or not (world / f"{split}.jsonl").is_file():
         return ()
-    if file.is_file():
-        return [from_row(json.loads(line)) for line in file.read_text("ascii").splitlines()]
-    try:
-        found = lab.load(folder.parent.name, seed)
-        if found.benchmark(split) == benchmark and found.folder.resolve() == folder.resolve():
-            return lab.items(found, split)
-    except (ValueError, OSError):
-        pass  # no such lab here: its code or its parameters moved on
-    return ()
+    return [from_row(json.loads(line)) for line in (world / f"{split}.jsonl").read_text("ascii").splitlines()]
+
+
+def section_of(item: Item) -> str:
+    """The lab's section of a subset of its world; of anything else the subset."""
+    return SECTION.get(item.subset, item.subset)
+
+
+def marks_of() -> tuple[Patterns | None, str]:
+    """What finds reasoning patterns, and a digest of what it goes by; None where this library has none."""
+    if find_spec("rrmlib.patterns") is None:
+        return None, ""
+    package = Path(__file__).parents[1]
+    sources = [package / "patterns.py", *sorted((package / "lexicons").glob("*.toml"))]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources if file.is_file())).hexdigest()
+    return import_module("rrmlib.patterns").marks, digest
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file says that it is an SQLite file; which one, `Store` finds out."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(15) == b"SQLite format 3"
+
+
+def stored(path: Path, folder: Path, bench: Benchmark | None, items: Sequence[Item]) -> Path:
+    """A store in `folder` with the judgments of a file that is none: JSONL of `rrm judge --out`, an export of a store,
+    or what a benchmark's source recorded. Raises DataError or StoreError, which name the file."""
+    target = folder / f"{path.stem}.sqlite"
+    with Store(target) as store:
+        if bench is not None:
+            found = read_judgments(path, bench, items)
+        elif path.suffix == ".parquet" or _first(path).get("table"):
+            store.import_(path)
+            return target
+        else:
+            found = []
+            for line, row in read_rows(path):
+                if isinstance(row, Problem):
+                    raise DataError(str(row))
+                try:
+                    found.append(Judgment.from_row(row))
+                except (TypeError, ValueError, AttributeError) as e:
+                    raise DataError(f"{path}:{line}: not a judgment as `rrm judge --out` writes it: {e}") from None
+        store.record(found, benchmark=bench.name if bench else path.stem, parser="")
+        if lost := len(found) - store.counts()["judgments"]:
+            raise DataError(f"{path}: {lost} judgments are of the same judge, item, order and sample as others")
+    return target
+
+
+def _first(path: Path) -> Any:
+    with suppress(ValueError, OSError, RecursionError), path.open("rb") as file:
+        row = json.loads(file.readline(1 << 24))
+        return row if isinstance(row, dict) else {}
+    return {}
 
 
 def _asked(db: sqlite3.Connection, said: Sequence[Judgment]) -> tuple[Item | None, tuple[Message, ...]]:
@@ -126,7 +179,8 @@ class View:
     """A store with its index and the reader's notes. Any thread may ask.
 
     `items` gives the items of a benchmark, `section` their section, `patterns` the marks of reasoning patterns, of
-    which `lexicon` says which they are. Raises StoreError, and ValueError where judgments do not fit the items.
+    which `lexicon` says which they are; `judges` are those that are shown (all where none are named). Raises
+    StoreError, also where judgments do not fit the items, and ValueError for an unknown judge.
     """
 
     def __init__(
@@ -139,6 +193,7 @@ class View:
         lexicon: str = "",
         quiet: bool = False,
         patience: float = 10.0,
+        judges: Sequence[str] = (),
     ):
         self.path = Path(path)
         self._items_of = items or items_of(path)
@@ -151,6 +206,13 @@ class View:
         self._renew()
         if self._trouble:
             raise StoreError(self._trouble)
+        self._judges = self._shown(judges)
+
+    def _shown(self, judges: Sequence[str]) -> tuple[str, ...]:
+        for name in judges:
+            if name not in self._index.judges:
+                raise ValueError(f"{self.path}: no judge {name!r:.60}; there are: {', '.join(self._index.judges)}")
+        return tuple(name for name in self._index.judges if name in judges)
 
     # The index, and a newer one where the store has grown
 
@@ -274,17 +336,22 @@ class View:
     # Answers
 
     def meta(self) -> Record:
-        """What there is: judges, families, sections, difficulties, benchmarks, how many items, and a note."""
+        """What there is: judges, families, sections, difficulties, benchmarks, how many items in all and by flag, and
+        a note."""
         index = self.index
         growing = "the store has grown and is being indexed: reload in a moment" if self._building else ""
-        fields = {f"{name}s": list(dict.fromkeys(getattr(h, name) for h in index.heads)) for name in FIELDS[:2]}
+        fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads if getattr(h, name)) for name in FIELDS}
+        flags = index.flags(self._judges, {(note["benchmark"], note["id"]) for note in self.notes()})
+        counts = {name: int((flags >> bit & 1).sum()) for bit, name in enumerate(index.names)}
         return {
             "title": self.path.name,
-            "judges": index.judges,
+            "judges": list(self._judges) or index.judges,
             "families": sorted(index.families),
-            **fields,
-            "difficulties": sorted({head.difficulty for head in index.heads}, key=by_difficulty),
+            "sections": list(fields["section"]),
+            "difficulties": sorted(fields["difficulty"], key=by_difficulty),
+            "benchmarks": list(fields["benchmark"]),
             "items": len(index.heads),
+            "counts": counts,
             "note": "; ".join(filter(None, (index.note, growing, self._trouble))),
         }
 
@@ -294,7 +361,7 @@ class View:
             raise ValueError(f"offset {offset}, limit {limit}: a page begins at 0 or later and has 1 to {MOST} items")
         index = self.index
         noted = {(note["benchmark"], note["id"]) for note in self.notes()}
-        found, flags = index.find(query, noted)
+        found, flags = index.find(replace(query, judges=query.judges or self._judges), noted)
         names = sorted(enumerate(index.names), key=lambda pair: _place(pair[1]))
         items = []
         for number in found[offset : offset + limit].tolist():
@@ -312,7 +379,7 @@ class View:
     def item(self, benchmark: str, name: str) -> Record:
         """One item with all its traces, as the store holds them now. Raises LookupError where there is none."""
         with Store(self.path, readonly=True) as store, store._transaction() as db:
-            return self._item(store, db, benchmark, name, self.index.judges)
+            return self._item(store, db, benchmark, name, self._judges or self.index.judges)
 
     def _item(self, store: Store, db: sqlite3.Connection, benchmark: str, name: str, judges: Sequence[str]) -> Record:
         rows = []
@@ -329,6 +396,7 @@ class View:
         Raises ValueError where it would be larger than `most` bytes.
         """
         index = self.index
+        query = replace(query, judges=query.judges or self._judges)
         judges = [name for name in index.judges if not query.judges or name in query.judges]
         found = index.find(query, {(note["benchmark"], note["id"]) for note in self.notes()})[0]
         records, bytes_ = [], 0

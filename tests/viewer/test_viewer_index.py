@@ -135,9 +135,10 @@ def test_an_item_and_a_document_are_those_of_the_records(shared):
 def test_meta_says_what_there_is_and_what_is_missing(shared):
     meta = shared.meta()
     assert (meta["judges"], meta["families"], meta["items"]) == (["a", "b"], ["reflection", "transition"], 7)
-    assert meta["sections"] == ["reasoning", "chat", "lists", ""]
-    assert meta["difficulties"] == ["2", "2.5", "10", "easy", ""]
+    assert meta["sections"] == ["reasoning", "chat", "lists"]
+    assert meta["difficulties"] == ["2", "2.5", "10", "easy"]
     assert meta["benchmarks"] == ["demo"]
+    assert (meta["counts"]["wrong"], meta["counts"]["noted"], meta["counts"]["pattern:transition"]) == (5, 1, 1)
     assert meta["note"] == ("1 item known by name only: shown as asked, right or wrong unknown; judge b misses 1 item")
 
 
@@ -238,6 +239,7 @@ def test_items_of_the_lab_are_those_of_the_world_beside_the_store(tmp_path):
     assert find("lab-test-seed3-89abcdef") == ()  # the world moved on
     assert find("lab-test-seed4-01234567") == ()
     assert find("lab-x-seed3-01234567") == ()
+    assert len(find("lab-candidates-seed9-89abcdef")[0].responses) == 8  # the same in every lab
     assert find("rm_bench") == ()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rrmlib.comparison import CandidateSet, Comparison, Message, Order, ask
 from rrmlib.judgment import Judgment, Reading, Scores, State, Verdict
 from rrmlib.parse import PARSERS, parse
-from rrmlib.viewer.records import document, readable, structure, trace_record, utf16, verdict_places
+from rrmlib.viewer.records import coverage, document, readable, structure, trace_record, utf16, verdict_places
 from rrmlib.world.judging import BEHAVIOURS, FORMATS, stream, write
 from rrmlib.world.reasoning import Chain
 
@@ -276,6 +276,13 @@ def test_a_document_says_what_is_missing():
     assert made["items"][0]["section"] == "maths"
     for part in ("1 item without any judgment left out", "1 item known by name only", "judge k misses 2 items"):
         assert part in made["note"]
+
+
+def test_a_judge_misses_only_items_of_benchmarks_that_it_judged():
+    made = [item | {"benchmark": "b"} for item in document([PAIR], [judged(Verdict("first"))], title="t")["items"]]
+    more = document([PAIR], [judged(Verdict("first"), judge="k")], title="t", benchmark="c")["items"]
+    assert coverage([*made, *more], ["j", "k"]) == []
+    assert coverage([*made, *more, more[0] | {"traces": []}], ["j", "k"]) == ["judge k misses 1 item"]
 
 
 def test_an_empty_document_says_so():
