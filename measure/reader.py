@@ -74,9 +74,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         path = write(document, Path(folder) / "reader.html")
-        print(
-            f"written in {time.perf_counter() - start:.1f} s, the same again: {path.read_text('utf-8') == page(document)}"
-        )
+        print(f"written in {time.perf_counter() - start:.1f} s; again the same: {_same(path, document)}")
         bar("file", path.stat().st_size / 1e6, 15, "MB")
         order = json.dumps({"url": path.as_uri(), "code": CODE}) + "\n"
         script = str(HERE / "tests" / "viewer" / "browser.mjs")
@@ -96,6 +94,10 @@ def main() -> int:
         print(f"{what + ', worst':52} {times[-1]:9.2f} ms")
     print(f"{'search at once after opening, median':52} {statistics.median(s['first'] for s in seen):9.2f} ms")
     return 1 if missed else 0
+
+
+def _same(path: Path, document: dict) -> bool:
+    return path.read_text("utf-8") == page(document)
 
 
 if __name__ == "__main__":
