@@ -6,7 +6,8 @@ their digest, nothing is loaded, and a fetch is only possible in the page of a s
 untrusted: the scripts (`text.js`, `source.js`, `reader.js`, joined here) build it from text nodes.
 
 In a notebook the page lies in a sandboxed frame: it has no address, no storage and no access to the notebook; it works
-in a live JupyterLab and in the executed file. A notebook that is not trusted shows a line of text instead.
+in a live JupyterLab and in the executed file. A notebook that is not trusted shows a line of text instead. The cell
+holds the whole document: for a large one, `write` a file and name it.
 
 Left out: what is in a document (`records.py`), the server (`serve.py`).
 
@@ -80,7 +81,8 @@ class Cell:
     def _repr_html_(self) -> str:
         # What a front end shows that drops the frame, such as JupyterLab in a notebook that is not trusted, is the
         # text in it.
-        instead = f"{self!r} — not shown: trust this notebook, or run the cell, to read it here."
+        instead = f"{self!r} — not shown: this notebook is not trusted. Run the cell, or choose Trust Notebook in the"
+        instead += " command palette."
         return (
             f'<iframe sandbox="allow-scripts" title="{html.escape(repr(self))}" width="100%" height="{self.height}" '
             f'style="border:1px solid #8886" srcdoc="{html.escape(page(self.document))}">'

@@ -6,7 +6,7 @@ const framed = window.parent !== window; // in a notebook the address is not our
 const ROW = 50;
 
 const state = {
-  query: { filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "", sort: "given" },
+  query: { filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" },
   meta: null, found: null, at: -1, item: null, key: null,
   pinned: null, // trace ids that the reader, or the link, chose; null: the default ones
   columns: 0, // 0: as many as there is reason for
@@ -47,7 +47,7 @@ async function find() {
     $("none").hidden = !!found.total || !all;
     $("rows").style.height = found.total * ROW + "px";
     const { filters, judges, section, difficulty, benchmark } = state.query;
-    const active = filters.length + !!section + !!difficulty + !!benchmark + !!judges.length;
+    const active = filters.length + [section, difficulty, benchmark].filter((v) => v !== null).length + !!judges.length;
     $("active").textContent = active ? `(${active} on)` : "";
     $("clear").disabled = !active && !state.query.q;
     if (state.at >= 0) reveal(state.at);
@@ -575,15 +575,24 @@ function setColumns(n) {
 
 // --- The address --------------------------------------------------------------------------------------------------------
 
-// encodeURIComponent refuses lone surrogates: they are written as %uD800.
-const encode = (text) => text.split(/(\p{Cs})/u).map((part, i) => (i % 2 ? "%u" + part.charCodeAt(0).toString(16).toUpperCase() : encodeURIComponent(part))).join("");
-const decode = (text) => text.split(/%u(D[89A-F][0-9A-F]{2})/i).map((part, i) => (i % 2 ? String.fromCharCode(parseInt(part, 16)) : decodeURIComponent(part))).join("");
+// As `percent` writes it, also with lone surrogates.
+function decode(text) {
+  const parts = text.split(/%ED%([AB][0-9A-F])%([89AB][0-9A-F])/);
+  let out = "";
+  for (let i = 0; i < parts.length; i += 3) {
+    out += decodeURIComponent(parts[i]);
+    if (i + 2 >= parts.length) break;
+    const [high, low] = [parseInt(parts[i + 1], 16), parseInt(parts[i + 2], 16)];
+    out += String.fromCharCode(0xd000 | ((high & 0x3f) << 6) | (low & 0x3f));
+  }
+  return out;
+}
 
 function fragment() {
   const { item, ids, meta } = state;
-  const parts = ["item=" + encode(item.id)];
-  if (meta.benchmarks.length > 1) parts.push("benchmark=" + encode(item.benchmark));
-  if (ids.length) parts.push("cols=" + ids.map(encode).join(","));
+  const parts = ["item=" + percent(item.id)];
+  if (meta.benchmarks.length > 1) parts.push("benchmark=" + percent(item.benchmark));
+  if (ids.length) parts.push("cols=" + ids.map(percent).join(","));
   return "#" + parts.join("&");
 }
 
@@ -759,9 +768,13 @@ function drawFilters() {
   if (first >= 0) buttons.splice(first, 0, make("span", { className: "break" }, "Patterns"));
   $("filters").replaceChildren(...buttons);
   for (const [name, values] of [["section", meta.sections], ["difficulty", meta.difficulties], ["benchmark", meta.benchmarks]]) {
-    $(name).replaceChildren(make("option", { value: "" }, "all"), ...values.map((value) => make("option", { value }, flat(value, 60))));
+    const options = values.map((value) => make("option", { value: "=" + value }, flat(value, 60) || "(none)"));
+    $(name).replaceChildren(make("option", { value: "" }, "all"), ...options);
     $(`l-${name}`).hidden = values.length < 2;
-    $(name).addEventListener("change", () => { state.query[name] = $(name).value; find(); });
+    $(name).addEventListener("change", () => {
+      state.query[name] = $(name).value ? $(name).value.slice(1) : null;
+      find();
+    });
   }
   $("sort").addEventListener("change", () => { state.query.sort = $("sort").value; find(); });
   $("judges").replaceChildren(...meta.judges.map((judge) => {
@@ -784,7 +797,7 @@ function chooseJudges() {
 }
 
 function clearAll() {
-  Object.assign(state.query, { filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "" });
+  Object.assign(state.query, { filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "" });
   for (const name of ["section", "difficulty", "benchmark", "q"]) $(name).value = "";
   for (const button of $("filters").querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
   for (const box of $("judges").querySelectorAll("input")) box.checked = true;
@@ -798,13 +811,14 @@ function setTheme(name) {
 
 function wire() {
   let typing = 0;
+  if (innerWidth <= 700 || innerHeight < 680) $("filter-box").open = false;
   $("q").addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(async () => {
       state.query.q = $("q").value;
       await find();
       if (state.item) { drawPrompt(state.item); drawColumns(); }
-    }, source instanceof Server ? 200 : 60);
+    }, source instanceof Server ? 200 : 30);
   });
   $("list").addEventListener("scroll", () => requestAnimationFrame(drawRows), { passive: true });
   $("list").addEventListener("click", (event) => {

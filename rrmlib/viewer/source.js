@@ -2,7 +2,7 @@
 //   await source.meta()       { title, judges, families, sections, difficulties, benchmarks, items, note, counts? }
 //   await source.find(query)  { total, row(i) or undefined, need(from, to): promise or null }
 //   await source.item(benchmark, id), source.notes (a Map), await source.keep(benchmark, id, text)
-// query: { filters: [name], judges: [name] or [], section, difficulty, benchmark, q, sort }.
+// query: { filters: [name], judges: [name] or [], section, difficulty, benchmark (null: any), q, sort }.
 // What a filter means is stated in rrmlib/viewer/filters.py; a test compares the two.
 
 const FILTERS = [
@@ -155,7 +155,7 @@ class Embedded {
     if (this.texts[i]) return this.texts[i];
     const item = this.data.items[i];
     const own = [...item.query, ...item.asked].map(([, text]) => text).concat(item.responses);
-    const found = { own: own.map((text) => text.toLowerCase()).join("\uFFFF"), traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]) };
+    const found = { own: own.map((text) => text.toLowerCase()).join("\0"), traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]) };
     return (this.texts[i] = found);
   }
 
@@ -173,7 +173,7 @@ class Embedded {
     const { items, title, judges, families, note } = this.data;
     const counts = {};
     for (const { flags } of this.factsFor([])) for (const flag of flags) counts[flag] = (counts[flag] || 0) + 1;
-    const values = (field) => [...new Set(items.map((item) => item[field]))].filter(Boolean);
+    const values = (field) => [...new Set(items.map((item) => item[field]))];
     const [sections, benchmarks] = [values("section"), values("benchmark")];
     const difficulties = values("difficulty").sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
     return { title, judges, families, note, sections, benchmarks, difficulties, items: items.length, counts };
@@ -187,9 +187,9 @@ class Embedded {
     let found = [];
     for (let i = 0; i < items.length; i++) {
       const item = items[i];
-      if (query.section && item.section !== query.section) continue;
-      if (query.difficulty && item.difficulty !== query.difficulty) continue;
-      if (query.benchmark && item.benchmark !== query.benchmark) continue;
+      if (query.section !== null && item.section !== query.section) continue;
+      if (query.difficulty !== null && item.difficulty !== query.difficulty) continue;
+      if (query.benchmark !== null && item.benchmark !== query.benchmark) continue;
       const noted = this.notes.has(keyOf(item.benchmark, item.id));
       if (!query.filters.every((name) => (name === "noted" ? noted : facts[i].flags.has(name)))) continue;
       if (terms.length) {
@@ -229,6 +229,13 @@ class Embedded {
   }
 }
 
+// encodeURIComponent refuses lone surrogates; they go as the bytes that Python calls surrogatepass.
+function percent(text) {
+  const bytes = (code) => [0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f)];
+  const lone = (c) => bytes(c.charCodeAt(0)).map((byte) => "%" + byte.toString(16).toUpperCase()).join("");
+  return text.split(/(\p{Cs})/u).map((part, i) => (i % 2 ? lone(part) : encodeURIComponent(part))).join("");
+}
+
 class Server {
   constructor() {
     this.token = new URLSearchParams(location.search).get("token") || "";
@@ -238,8 +245,9 @@ class Server {
 
   async ask(path, options = {}) {
     const response = await fetch(path, { ...options, headers: { "X-Token": this.token, ...options.headers } });
-    if (!response.ok) throw new Error(`the server says ${response.status}: ${flat(await response.text())}`);
-    return response.status === 204 ? null : response.json();
+    const answer = await response.json().catch(() => ({ error: `the server says ${response.status}` }));
+    if (!response.ok) throw new Error(flat(String(answer.error), 300));
+    return answer;
   }
 
   async meta() {
@@ -250,14 +258,12 @@ class Server {
 
   async find(query) {
     const PAGE = 100;
-    const given = new URLSearchParams({ ...query, filters: query.filters.join(","), limit: PAGE });
-    given.delete("judges");
-    for (const judge of query.judges) given.append("judges", judge);
+    const asked = Object.entries({ ...query, limit: PAGE }).filter(([, value]) => value !== null);
+    const given = asked.flatMap(([name, value]) => [value].flat().map((each) => `${name}=${percent(String(each))}`));
     const pages = new Map();
     const get = (page) => {
       if (!pages.has(page)) {
-        given.set("offset", page * PAGE);
-        const answer = this.ask("/api/items?" + given).then((found) => {
+        const answer = this.ask(`/api/items?${given.join("&")}&offset=${page * PAGE}`).then((found) => {
           pages.set(page, found.items);
           return found;
         });
@@ -291,7 +297,7 @@ class Server {
   }
 
   async item(benchmark, id) {
-    return this.ask("/api/item?" + new URLSearchParams({ benchmark, id }));
+    return this.ask(`/api/item?benchmark=${percent(benchmark)}&id=${percent(id)}`);
   }
 
   async keep(benchmark, id, text) {

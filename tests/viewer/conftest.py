@@ -29,11 +29,18 @@ def missing() -> str:
     return ""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Run]:
-    """`browser(url, code, clean=True, **options)`: what `code` returns, run as the body of a function of (page, axe).
+    """`browser(url, code, **options)`: what `code` returns, run as the body of a function of (page, context, axe).
 
-    With `clean`, the page must have had no error, dialog or second page, and asked for nothing beside its address.
+    With `clean`, the page must have had no error, dialog or second page, and asked for nothing but its address and what
+    begins with `asks`.
     """
     if problem := missing():
         if "browser" in os.environ.get("RRM_REQUIRE", "").split(","):
@@ -45,13 +52,14 @@ def browser() -> Iterator[Run]:
         assert process.stdin
         assert process.stdout
 
-        def run(url: str | Path, code: str, *, clean: bool = True, **options: Any) -> Any:
+        def run(url: str | Path, code: str, *, clean: bool = True, asks: str = "\n", **options: Any) -> Any:
             address = url if isinstance(url, str) else url.resolve().as_uri()
             process.stdin.write(json.dumps({"url": address, "code": code, "options": options}) + "\n")
             process.stdin.flush()
             answer = json.loads(process.stdout.readline() or '{"failed": "the browser ended"}')
             assert "failed" not in answer, answer["failed"]
             if clean:
+                answer["requests"] = [each for each in answer["requests"] if not each.startswith(asks)]
                 seen = {name: answer[name] for name in ("errors", "requests", "dialogs", "pages")}
                 assert seen == {"errors": [], "requests": [], "dialogs": [], "pages": 1}
             return answer["result"]

@@ -8,9 +8,7 @@ import re
 from typing import Any
 
 FAMILIES = ["breakdown", "comparison", "reflection", "transition"]
-WORDS = (
-    "the answer checks each step but wait the sum of four and nine is thirteen so response holds while however".split()
-)
+WORDS = "the answer checks each step but wait the sum of four and nine is thirteen so response holds while however"
 
 
 def units(text: str, place: int) -> int:
@@ -110,7 +108,10 @@ def small() -> dict:
 def large(items: int = 1000, traces: int = 4, words: int = 500) -> dict:
     """The size of the bars: words of a small vocabulary in random order, so that gzip does not see copies."""
     rng = random.Random(7)
-    vocabulary = [*WORDS.split(), *("".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(3000))]
+    vocabulary = [
+        *re.findall(r"\w+", WORDS),
+        *("".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(3000)),
+    ]
     weights = [1 / (i + 3) for i in range(len(vocabulary))]
     made = []
     for i in range(items):

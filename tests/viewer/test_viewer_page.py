@@ -9,6 +9,7 @@ import json
 import random
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from documents import document, item, large, small, trace
@@ -83,7 +84,7 @@ def test_filters_search_and_sort_are_combined_and_counted(read):
         """
         const out = [await count(), await current()];
         await filter("disagree"); await idle(); out.push(await count());
-        await filter("wrong"); await page.selectOption("#section", "chat"); await idle(); out.push(await count());
+        await filter("wrong"); await page.selectOption("#section", "=chat"); await idle(); out.push(await count());
         await page.click("#clear"); await idle(); out.push(await count());
         await page.fill("#q", '"on ITEM 7" decide'); await idle(); out.push(await count());
         await page.fill("#q", '"on item 13" decide'); await idle(); out.push(await count(), await ids());
@@ -168,6 +169,33 @@ def test_a_link_to_an_item_that_is_not_there_says_so(read):
         small(), 'return await page.textContent("#diff-state") + await page.textContent("#said");', fragment="#item=zzz"
     )
     assert "there is no item zzz" in found
+
+
+WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
+
+
+def test_filters_mean_here_what_they_mean_in_python(browser):
+    found = functions(
+        browser,
+        f"""const worked = {json.dumps(WORKED)};
+        const source = new Embedded(worked.document);
+        for (const [benchmark, id] of worked.noted) source.notes.set(keyOf(benchmark, id), "noted");
+        const none = {{ filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" }};
+        const ids = [];
+        return (async () => {{
+          for (const {{ query }} of worked.cases) {{
+            const found = await source.find({{ ...none, ...query }});
+            ids.push(Array.from({{ length: found.total }}, (_, i) => found.row(i).id));
+          }}
+          const all = await source.find(none);
+          const rows = Array.from({{ length: all.total }}, (_, i) => all.row(i));
+          const flags = (row) => [...row.flags, ...(row.noted ? ["noted"] : [])].sort();
+          return [ids, Object.fromEntries(rows.map((row) => [row.id, flags(row)]))];
+        }})();""",
+    )
+    for case, ids in zip(WORKED["cases"], found[0]):
+        assert ids == case["ids"], case["why"]
+    assert found[1] == {name: sorted(flags) for name, flags in WORKED["flags"].items()}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
