@@ -340,7 +340,7 @@ class View:
         a note."""
         index = self.index
         growing = "the store has grown and is being indexed: reload in a moment" if self._building else ""
-        fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads if getattr(h, name)) for name in FIELDS}
+        fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads) for name in FIELDS}
         flags = index.flags(self._judges, {(note["benchmark"], note["id"]) for note in self.notes()})
         counts = {name: int((flags >> bit & 1).sum()) for bit, name in enumerate(index.names)}
         return {

@@ -141,8 +141,8 @@ def test_an_item_and_a_document_are_those_of_the_records(shared):
 def test_meta_says_what_there_is_and_what_is_missing(shared):
     meta = shared.meta()
     assert (meta["judges"], meta["families"], meta["items"]) == (["a", "b"], ["reflection", "transition"], 7)
-    assert meta["sections"] == ["reasoning", "chat", "lists"]
-    assert meta["difficulties"] == ["2", "2.5", "10", "easy"]
+    assert meta["sections"] == ["reasoning", "chat", "lists", ""]
+    assert meta["difficulties"] == ["2", "2.5", "10", "easy", ""]
     assert meta["benchmarks"] == ["demo"]
     assert (meta["counts"]["wrong"], meta["counts"]["noted"], meta["counts"]["pattern:transition"]) == (5, 1, 1)
     assert meta["note"] == ("1 item known by name only: shown as asked, right or wrong unknown; judge b misses 1 item")
