@@ -177,9 +177,9 @@ class _Benchmark:
 class View:
     """A store with its index and the reader's notes. Any thread may ask.
 
-    `items` gives the items of a benchmark, `section` their section, `patterns` what finds reasoning
-    patterns in its traces; `judges` are those that are shown (all where none are named). Raises
-    StoreError, also where judgments do not fit the items, and ValueError for an unknown judge.
+    `items` gives the items of a benchmark, `patterns` what finds reasoning patterns in its traces (known to the index
+    by its name and place); `judges` are those that are shown, all where none are named. Raises StoreError, also where
+    judgments do not fit the items, and ValueError for an unknown judge.
     """
 
     def __init__(
@@ -187,7 +187,6 @@ class View:
         path: str | Path,
         items: ItemsOf | None = None,
         *,
-        section: str | Callable[[Item], str] = "subset",
         patterns: Callable[[str], Patterns] = patterns_of,
         quiet: bool = False,
         patience: float = 10.0,
@@ -195,10 +194,11 @@ class View:
     ):
         self.path = Path(path)
         self._items_of = items or items_of(path)
-        self._section, self._patterns, self._quiet, self._patience = section, patterns, quiet, patience
+        self._patterns, self._quiet, self._patience = patterns, quiet, patience
         sources = [Path(__file__).with_name(name) for name in ("view.py", "index.py", "filters.py", "records.py")]
         sources += [Path(__file__).parents[1] / "patterns.py", *sorted(LEXICONS.glob("*.toml"))]
-        self._code = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
+        named = f"{patterns.__module__}.{patterns.__qualname__}".encode()
+        self._code = hashlib.sha256(b"".join([named, *(file.read_bytes() for file in sources)])).hexdigest()
         self._known: dict[str, _Benchmark] = {}
         self._renewing = threading.Lock()
         self._trouble, self._building = "", False
@@ -321,7 +321,7 @@ class View:
         item, asked = self._benchmark(benchmark).items.get(name), tuple[Message, ...]()
         if item is None:
             item, asked = _asked(db, [judgment for judgment, _ in said])
-        record = item_record(item, name, benchmark=benchmark, section=self._section, asked=asked)
+        record = item_record(item, name, benchmark=benchmark, section=section_of, asked=asked)
         patterns = self._patterns(benchmark)
         record["traces"] = [trace_record(j, item, parser=parser, patterns=patterns) for j, parser in said]
         return record

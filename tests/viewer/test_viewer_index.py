@@ -297,6 +297,9 @@ def test_the_index_is_kept_and_made_again_only_where_something_changed(tmp_path)
     made = side.stat().st_ino
     View(path, items_of(path, given={"demo": ITEMS[1:]}), quiet=True)
     assert side.stat().st_ino != made
+    made = side.stat().st_ino
+    View(path, items_of(path, given={"demo": ITEMS[1:]}), quiet=True, patterns=lambda _: patterns)
+    assert side.stat().st_ino != made
     side.write_bytes(side.read_bytes()[:-100])  # cut short: made again
     assert view_of(path).page(Query())["total"] == 7
 
