@@ -23,7 +23,7 @@ FIGURES = {
     "world": ["leaks", "base", "behaviours"],
     "distillation": ["oracles", "sections", "contrasts", "curves", "meta"],
     "rl": ["sections", "contrasts", "curves", "thinking", "behaviours", "gain"],
-    "ablation": ["arms", "contrasts", "sizes", "noise"],
+    "ablation": ["arms", "controls", "grm", "contrasts", "sizes", "noise"],
     "scaling": ["votes", "soft", "ties", "published", "budgets", "spending", "frontier", "difficulty"],
     "multi_response": ["judgments", "tokens", "simulation"],
     "recorded": ["votes", "resolution", "ratings"],

@@ -62,12 +62,15 @@ RUNS = {
     "ablation": (
         {
             "seeds": [0, 1],
+            "few_seeds": [1],
+            "controls": {"no training": "base-s", "RL, random reward": "random-s", "RRM": "rrm-s"},
+            "grm": {"rejective fine-tuning": "rft-s", "then RL": "grm-s"},
             "arms": {"no training": "base-s.rm_r1", "cold-start RL": "cold-s", "RM-R1": "rm-r1-s"},
             "contrasts": [{"a": "rm-r1-s", "b": "cold-s", "section": "overall", "least": 0.0}],
             "sizes": [{"judge": "base-s", "kind": "base", "x": 0.7}, {"judge": "rrm-s", "kind": "RRM", "x": 0.7}],
             "noise": [{"judge": "rrm-s", "kind": "RRM", "x": 0}, {"judge": "random-s", "kind": "RRM", "x": 10}],
         },
-        ["arms", "contrasts", "noise", "sizes"],
+        ["arms", "contrasts", "controls", "grm", "noise", "sizes"],
     ),
 }
 

@@ -1,7 +1,8 @@
 """Candidates for tournaments: lists of eight responses, and every pair of each list as a comparison; lists to tune on.
 
-Of split test (`valid_lists`: of split valid), and only judged: no model is trained on them, so the worlds that models are made from do not know them
-(`lab.SPLITS`). The same for every seed, profile and machine: `DIGEST` is the hash of the lists.
+Of split test (`valid_lists`: of valid), and only judged: no model is trained on them, so the worlds that models are
+made from do not know them (`lab.SPLITS`). The same for every seed, profile and machine: `DIGEST` is the hash of the
+lists.
 
 Left out: the lists of three and four that models are trained and tested on (`data.py`), schedules (`tournament.py`).
 

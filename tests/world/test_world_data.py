@@ -11,6 +11,7 @@ import pytest
 from rrmlib.comparison import CandidateSet, Comparison, Message, Order, ask
 from rrmlib.engines.base import Completion
 from rrmlib.lab import Context, Data, Model
+from rrmlib.params import ParameterError
 from rrmlib.parse import parse
 from rrmlib.prompt import load_prompt
 from rrmlib.rewards import scores_reward, verdict_reward
@@ -138,6 +139,17 @@ def test_a_list_format_gives_the_truth_in_the_order_shown_and_lists_too(world, f
         assert row["truth"] == [grades[item.responses.index(text)] for text in shown]
         said = ", ".join("9" if i == best else "2" for i in range(len(shown)))
         assert scores_reward(prompt)([row], [f"Scores: \\boxed{{{said}}}"], ["stop"])[0].reward == 1.0
+
+
+@pytest.mark.parametrize(("share", "pairs", "lists"), [(0, 32, 0), (0.25, 12, 4), (0.5, 4, 4), (0.8, 1, 4), (1, 0, 4)])
+def test_the_share_of_lists_is_the_one_asked_for_and_nothing_is_shown_twice(world, folder, share, pairs, lists):
+    made = data.rl(context(world, folder, "grm_compact", lists=share))
+    shown = Counter(row["id"] for row in made.rows)
+    assert set(shown.values()) == {2}  # both orders
+    assert Counter("set" in name for name in shown) == Counter({False: pairs, True: lists})
+    assert made.rows == data.rl(context(world, folder, "grm_compact", lists=share)).rows
+    with pytest.raises(ValueError, match=r"lists: 1\.5 is no share"):
+        data.rl(context(world, folder, "grm_compact", lists=1.5))
 
 
 def test_thinking_can_be_closed_in_the_prompt(world, folder):
@@ -360,6 +372,24 @@ def test_samples_of_a_real_model_do_not_depend_on_their_neighbours(world, folder
     together = drawn(tasks)
     assert len({text for text, _ in together.values()}) > 1
     assert drawn(tasks[1:]).items() <= together.items()
+
+
+def test_another_engine_draws_in_its_own_way(folder, monkeypatch):
+    """Option `draw`: the engine, its length and temperature; the model is always the parent."""
+    asked, fake = [], FakeEngine(by_hand)
+
+    def opened(spec):
+        asked.append((spec.model, spec.engine, spec.max_tokens, spec.temperature))
+        return fake
+
+    monkeypatch.setattr("rrmlib.world.oracle_engine.open_engine", opened)
+    how = {"engine": "vllm", "max_tokens": 4096, "temperature": 0.7}
+    made = data.rft(context(HAND, folder, "grm_compact", draw=how))
+    assert asked == [(f"path:{folder}", "vllm", 4096, 0.7)] * 2  # plain and hinted
+    assert made.note == "4 items; 1 too easy, 12 sampled, 4 hinted, 3 hinted kept; 5 rows."
+    for wrong, says in (({**how, "model": "hf:o/n"}, "takes no model"), ({"engin": "vllm"}, "unknown key 'engin'")):
+        with pytest.raises(ParameterError, match=f"data: draw: {says}"):
+            data.rft(context(HAND, folder, "grm_compact", draw=wrong))
 
 
 def test_right_means_strictly_best_and_read():
