@@ -2,8 +2,9 @@
 
 Flags are kept per item and judge, as numbers; all texts stand in lower case one after the other, and a search runs
 through them (a gigabyte a second and more: faster than SQLite's index of word parts, built at once, and any part of any
-text is found in any language). The file is only read, through a memory map, so opening it costs nothing; `key` says
-what it was made from.
+text is found in any language). From `SIGNED` bytes of text on, a signature of each item (which triples of bytes occur
+in it, hashed) says beforehand where a term cannot be. The file is only read, through a memory map, so opening it costs
+nothing; `key` says what it was made from.
 
 Left out: what flags mean (`filters.py`), what the file is made from and where it lies (`view.py`).
 
@@ -30,6 +31,8 @@ from rrmlib.viewer.records import Record, gaps
 
 START = 200  # characters of a query that a list shows
 END = b"\xff"  # after every text; no UTF-8 has it
+SIGNED = 50_000_000
+BITS = 8192  # of a signature
 _CELLS = ("item", "judge", "flags", "majority", "longest", "longest_wrong", "right", "judged", "start", "end")
 _NONE, _TIE = -1, 1 << 30  # as majorities
 _OWN = tuple(name for name in PER_JUDGE if name != "long_wrong")  # bits 0.. of a cell's flags; then the families
@@ -58,6 +61,7 @@ class Index:
     cells: dict[str, NDArray[np.int64]]  # of _CELLS; sorted by item
     first: NDArray[np.int64]  # by item: where its texts begin, and where the last one's end
     data: mmap.mmap
+    signs: NDArray[np.uint8] | None  # by bit: which items have it, eight in a byte; None where the texts are short
     places: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @classmethod
@@ -75,10 +79,12 @@ class Index:
         numbers = np.frombuffer(data, "<i8", foot["cells"] * len(_CELLS), foot["at"]).reshape(len(_CELLS), -1)
         heads = [Head(*head) for head in foot["heads"]]
         first = np.frombuffer(data, "<i8", len(heads) + 1, foot["at"] + numbers.nbytes)
+        at, row = foot["at"] + numbers.nbytes + first.nbytes, -(-len(heads) // 8)
+        signs = np.frombuffer(data, np.uint8, BITS * row, at).reshape(BITS, row) if foot["signed"] else None
         places = {(head.benchmark, head.id): i for i, head in enumerate(heads)}
         long = np.array(foot["long"], np.int64)
         by_name = dict(zip(_CELLS, numbers))
-        return cls(foot["judges"], foot["families"], heads, foot["note"], long, by_name, first, data, places)
+        return cls(foot["judges"], foot["families"], heads, foot["note"], long, by_name, first, data, signs, places)
 
     def flags(self, judges: Sequence[str], noted: Iterable[tuple[str, str]]) -> NDArray[np.int64]:
         """By item, bits of `names`."""
@@ -157,6 +163,9 @@ class Index:
     def _search(self, term: str, keep: NDArray[np.bool_], chosen: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         """Which of the items kept hold the term; in what is asked, or in a trace of the judges chosen."""
         sought, found = term.encode("utf-8", "surrogatepass"), np.zeros(len(keep), bool)
+        if self.signs is not None and len(sought) > 2:
+            may = np.bitwise_and.reduce(self.signs[np.unique(_grams(sought))], axis=0)
+            keep = keep & np.unpackbits(may, count=len(keep)).astype(bool)
         starts, data = self.first.tolist(), self.data
         # Stretches of text that count, each of one item: whole items, or (judges chosen) parts of it.
         if chosen is None:
@@ -250,8 +259,30 @@ class Writer:
             "note": "; ".join(gaps(len(self.heads), unjudged, self.bare, missing)),
             "cells": len(self.cells),
             "at": self.at + -self.at % 8,
+            "signed": self.at >= SIGNED,
         }
         numbers = np.array(self.cells, "<i8").reshape(-1, len(_CELLS))
         self.file.write(numbers.T.tobytes() + np.array(self.first, "<i8").tobytes())
+        if foot["signed"]:
+            self._sign()
         raw = json.dumps(foot).encode()
         self.file.write(raw + len(raw).to_bytes(8, "little"))
+
+    def _sign(self) -> None:
+        self.file.flush()
+        marks = np.zeros((len(self.heads), BITS // 8), np.uint8)
+        with open(self.file.name, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for i in range(len(marks)):
+                bits = np.zeros(BITS, bool)
+                bits[_grams(data[self.first[i] : self.first[i + 1]])] = True
+                marks[i] = np.packbits(bits)
+        for column in range(0, BITS // 8, 64):  # a search reads whole rows, one for each triple
+            some = np.unpackbits(marks[:, column : column + 64], axis=1)
+            self.file.write(np.packbits(some.T, axis=1).tobytes())
+
+
+def _grams(raw: bytes) -> NDArray[np.uint32]:
+    """The triples of bytes in `raw`, each as a number below BITS."""
+    each = np.frombuffer(raw, np.uint8).astype(np.uint32)
+    whole: NDArray[np.uint32] = each[:-2] * np.uint32(1 << 16) + each[1:-1] * np.uint32(1 << 8) + each[2:]
+    return whole * np.uint32(2654435761) >> np.uint32(19)

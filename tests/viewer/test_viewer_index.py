@@ -98,11 +98,17 @@ def test_the_index_finds_what_was_worked_by_hand(shared, case):
     assert [item["id"] for item in shared.page(Query(**stated))["items"]] == case["ids"], case["why"]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    view = view_of(demo_store(tmp_path_factory.mktemp("demo") / "t.sqlite"))
+@pytest.fixture(scope="module", params=["signed", "plain"])
+def shared(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rrmlib.viewer.index.SIGNED", 0 if request.param == "signed" else 1 << 40)
+        yield from demo_view(tmp_path_factory.mktemp("demo"))
+
+
+def demo_view(folder):
+    view = view_of(demo_store(folder / "t.sqlite"))
     view.write_note("demo", "i4", "look again")
-    return view
+    yield view
 
 
 def test_a_page_has_flags_and_the_beginning_of_the_query(shared):
@@ -162,9 +168,10 @@ LABELS = st.sampled_from(["first", "second", "tie", None])
     st.lists(st.sampled_from(FILTERS[:-1]), max_size=2),
     st.sampled_from([(), ("a",), ("b",), ("a", "b")]),
     st.sampled_from(SORTS),
-    st.sampled_from(["", "b", "ÜBER uns", '"a b"', "\ud800", "\0", "ss", "\U0001f600", "x a"]),
+    st.sampled_from(["", "b", "ÜBER uns", '"a b"', "\ud800", "\0", "ss", "straße", "\U0001f600", "x a"]),
+    st.sampled_from([0, 1 << 40]),
 )
-def test_index_and_plain_filters_have_one_meaning(tmp_path, stated, filters, judges, sort, q):
+def test_index_and_plain_filters_have_one_meaning(tmp_path, stated, filters, judges, sort, q, signed):
     path = tmp_path / f"{time.monotonic_ns()}.sqlite"
     items, said = [], []
     for i, (label, traces, difficulty) in enumerate(stated):
@@ -188,7 +195,9 @@ def test_index_and_plain_filters_have_one_meaning(tmp_path, stated, filters, jud
             )
     with Store(path) as store:
         store.record(said, benchmark="b", parser="direct.v1")
-    view = View(path, items_of(path, given={"b": items}), quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rrmlib.viewer.index.SIGNED", signed)
+        view = View(path, items_of(path, given={"b": items}), quiet=True)
     records = [view.item("b", head.id) for head in view.index.heads]
     there = tuple(judge for judge in judges if judge in view.index.judges)
     query = Query(filters=tuple(filters), judges=there, sort=sort, q=q)

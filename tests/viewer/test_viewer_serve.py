@@ -18,6 +18,7 @@ from rrmlib.comparison import CandidateSet, Comparison, Order, ask
 from rrmlib.judgment import Judgment, Reading, Scores, Verdict
 from rrmlib.store import Store
 from rrmlib.viewer.filters import Query
+from rrmlib.viewer.page import remote_page
 from rrmlib.viewer.serve import Server
 from rrmlib.viewer.view import View, items_of
 
@@ -421,3 +422,35 @@ def test_a_view_of_some_judges_shows_only_these(tmp_path):
     assert view.meta()["judges"] == ["j"]
     assert "disagree" not in view.page(Query())["items"][0]["flags"]
     assert {trace["judge"] for trace in view.item("b", "q/1 ?&")["traces"]} == {"j"}
+
+
+def test_the_served_page_in_a_real_browser(browser, tmp_path):
+    path = make(tmp_path)
+    view = View(path, items_of(path, given={"b": ITEMS}), quiet=True)
+    with serving(view, remote_page("a store")) as server:
+        found = browser(
+            server.address,
+            """
+            const asked = [];
+            page.on("request", (request) => asked.push(request.url()));
+            await page.reload();
+            await page.waitForSelector("[data-ready=yes]");
+            const out = [await page.textContent("#count"), await page.textContent("#item-name")];
+            await page.click('[data-filter="wrong"]'); await page.waitForTimeout(300);
+            out.push(await page.textContent("#count"));
+            await page.click("#clear"); await page.fill("#q", "lone"); await page.waitForTimeout(500);
+            out.push(await page.$$eval("#rows .id", (all) => all.map((one) => one.textContent)));
+            const put = await page.evaluate(async () => {
+                const body = JSON.stringify({ benchmark: "b", id: "q2", text: "from the page" });
+                const headers = { "X-Token": new URLSearchParams(location.search).get("token") };
+                return (await fetch("/api/note", { method: "PUT", body, headers })).status;
+            });
+            const abroad = await page.evaluate(() => fetch("http://127.0.0.1:1/").then(() => "sent", () => "refused"));
+            return [...out, put, abroad, [...new Set(asked.map((url) => new URL(url).origin))]];
+            """,
+            clean=False,
+        )
+    assert found[:3] == ["3 items", "q/1 ?&", "2 of 3 items"]
+    assert found[3:6] == [["q/1 ?&"], 200, "refused"]
+    assert found[6] == [f"http://{server.hosts[0]}"]
+    assert view.notes() == [{"benchmark": "b", "id": "q2", "text": "from the page"}]
