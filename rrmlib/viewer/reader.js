@@ -328,7 +328,7 @@ function drawColumns() {
   compare();
   const [had, tag] = [[...box.children].findIndex((one) => one.contains(document.activeElement)), document.activeElement.tagName];
   box.replaceChildren(...state.ids.map((_, i) => column(i)));
-  if (had >= 0) (box.children[had] || box.lastElementChild).querySelector(tag === "SELECT" ? "select" : ".body, select").focus();
+  if (had >= 0) (box.children[had] || box.lastElementChild).querySelector(tag === "SELECT" ? "select" : ".body").focus();
 }
 
 const STATES = {
@@ -392,10 +392,11 @@ function column(i) {
   const t = state.shown[i];
   const box = make("section", { className: "column", "aria-label": `Trace ${i + 1}` });
   const head = make("header", {}, make("div", { className: "pick" }, make("kbd", { "aria-hidden": "true" }, String(i + 1)), chooser(i)));
-  box.append(head);
+  const body = make("div", { className: "body", tabIndex: 0, role: "group", "aria-label": `Text of trace ${i + 1}` });
+  box.append(head, body);
   if (!t) {
     const judge = state.ids[i].split("|").slice(0, -2).join("|");
-    box.append(make("p", { className: "missing" }, "Judge ", make("bdi", {}, flat(judge)), " has no trace of this item."));
+    body.append(make("p", { className: "missing" }, "Judge ", make("bdi", {}, flat(judge)), " has no trace of this item."));
     return box;
   }
   const [kind, word] = correctness(t);
@@ -408,13 +409,11 @@ function column(i) {
   for (const fact of facts) line.append(make("span", { className: "fact" }, fact));
   head.append(line);
   if (t.note) head.append(make("p", { className: "small reason", dir: "auto" }, flat(t.note, 300)));
-  const body = make("div", { className: "body", tabIndex: 0, role: "group", "aria-label": `Text of trace ${i + 1}` });
   if (t.values) body.append(scoreTable(item, t));
   drawTrace(body, t, i);
   const lead = () => { state.lead = i; };
   for (const event of ["pointerenter", "wheel", "focusin", "touchstart"]) body.addEventListener(event, lead, { passive: true });
   body.addEventListener("scroll", () => follow(i, body), { passive: true });
-  box.append(body);
   return box;
 }
 
@@ -722,8 +721,7 @@ const KEYS = [
 ];
 
 function focusColumn(n) {
-  const column = $("columns").children[n - 1];
-  const target = column?.querySelector(".body") || column?.querySelector("select");
+  const target = $("columns").children[n - 1]?.querySelector(".body");
   if (!target) return say(`There is no column ${n}.`);
   target.focus();
   state.lead = n - 1;

@@ -22,7 +22,7 @@ const count = () => page.textContent("#count");
 const ids = () => page.$$eval("#rows .id", (all) => all.map((one) => one.textContent));
 const current = () => page.textContent("#item-name");
 const idle = () => page.waitForTimeout(120);
-const shows = (selector, text) => page.waitForFunction(([s, t]) => document.querySelector(s).textContent.includes(t), [selector, text]);
+const shows = (selector, text) => page.waitForFunction(([s, t]) => document.querySelector(s).textContent.startsWith(t), [selector, text]);
 const filter = (name) => page.click(`[data-filter="${name}"]`);
 """
 
@@ -306,7 +306,11 @@ def test_default_columns_are_judges_in_one_order_then_orders_then_samples(read):
     assert read(one, code) == ["j|AB|0", "j|BA|0"]
     assert read(one, 'await page.click("#how-many button:nth-of-type(4)");' + code) == ["j|AB|0", "j|BA|0", "j|AB|1", "j|BA|1"]  # fmt: skip
     two = document([item("a", [trace(j, "AB", 0) for j in "xy"]), item("b", [trace("y", "AB", 0)])])
-    missing = read(two, 'return await page.textContent("#facts") + await page.textContent(".column:nth-child(1)");', fragment="#item=b")
+    missing = read(
+        two,
+        'return await page.textContent("#facts") + await page.textContent(".column:nth-child(1)");',
+        fragment="#item=b",
+    )
     assert "no trace by x" in missing
     assert "Judge x has no trace of this item." in missing
 
