@@ -98,9 +98,8 @@ def measure(path: Path, options: argparse.Namespace) -> int:
         p50, p95 = np.percentile(taken, [50, 95])
         missed |= bool(p95 > options.bar)
         over = "  OVER" if p95 > options.bar else ""
-        print(
-            f"  {kind:24} p50 {p50:6.1f}   p95 {p95:6.1f}   processor {max(busy):6.1f} at most   (last total {page['total']:,}){over}"
-        )
+        said = f"p50 {p50:6.1f}   p95 {p95:6.1f}   processor at most {max(busy):6.1f}"
+        print(f"  {kind:24} {said}   (last total {page['total']:,}){over}")
     began = time.perf_counter()
     for i in range(options.repeat):
         view.item("made up", items[i * 7].id)
