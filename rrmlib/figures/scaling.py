@@ -74,7 +74,9 @@ def published(table: pd.DataFrame, ours: pd.DataFrame | None = None, *, title: s
     shown = style.need(table, "paper judge strategy k benchmark value").assign(whose="published")
     if ours is not None:
         mine = ours[(ours["section"] == "overall") & ours["strategy"].isin([s for p in _PANELS.values() for s in p])]
-        mine = mine.assign(judge=mine["judge"].str.removesuffix(".pool"), benchmark="the lab", whose="ours", paper="")
+        mine = mine.assign(
+            judge=mine["judge"].str.removesuffix(".pool"), benchmark="the lab", whose="ours", paper="", where=""
+        )
         shown = pd.concat([mine[shown.columns], shown], ignore_index=True)
     start = {}
     for row in shown[shown["k"] == 1].itertuples():
