@@ -399,7 +399,7 @@ def test_notes_are_kept_exported_and_taken_over(read, tmp_path):
         await page.keyboard.press("j"); await page.keyboard.press("n");
         await page.keyboard.type("look again"); await page.keyboard.press("Escape"); await page.waitForTimeout(100);
         out.push(await page.textContent("#note-state"));
-        await page.keyboard.press("j"); await page.waitForTimeout(50); out.push(await page.isVisible("#note-text"));
+        await page.keyboard.press("j"); await page.waitForTimeout(300); out.push(await page.isVisible("#note-text"));
         await page.reload(); await page.waitForSelector("[data-ready=yes]");
         await page.keyboard.press("k"); await page.waitForTimeout(50); out.push(await page.inputValue("#note-text"));
         await page.click('[data-filter="noted"]'); await idle(); out.push(await ids());
@@ -445,7 +445,7 @@ def test_dark_is_asked_for_by_the_system_or_the_reader(read):
     code = """
         const color = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
         const out = [await color()]; await page.click("#theme"); out.push(await color());
-        await page.reload(); await page.waitForSelector("[data-ready=yes]"); out.push(await color()); return out;"""
+        await page.waitForTimeout(300); await page.reload(); await page.waitForSelector("[data-ready=yes]"); out.push(await color()); return out;"""
     light = read(small(), code, colorScheme="light")
     dark = read(small(), code, colorScheme="dark")
     assert light[0] == dark[1] == dark[2]
