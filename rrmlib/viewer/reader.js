@@ -6,7 +6,7 @@ const framed = window.parent !== window; // in a notebook the address is not our
 const ROW = 50;
 
 const state = {
-  query: { filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "", sort: "given" },
+  query: { filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" },
   meta: null,
   found: null,
   at: -1,
@@ -51,7 +51,8 @@ async function find() {
     $("none").hidden = !!found.total || !all;
     $("rows").style.height = found.total * ROW + "px";
     const { filters, judges, section, difficulty, benchmark } = state.query;
-    const active = filters.length + [section, difficulty, benchmark].filter(Boolean).length + !!judges.length;
+    const active =
+      filters.length + [section, difficulty, benchmark].filter((value) => value !== null).length + !!judges.length;
     $("active").textContent = active ? `(${active} on)` : "";
     $("clear").disabled = !active && !state.query.q;
     if (state.at >= 0) reveal(state.at);
@@ -399,11 +400,11 @@ function drawFilters() {
     ["difficulty", meta.difficulties],
     ["benchmark", meta.benchmarks],
   ]) {
-    const options = values.filter(Boolean).map((value) => make("option", { value }, flat(value, 60)));
+    const options = values.map((value) => make("option", { value: "=" + value }, flat(value, 60) || "(none)"));
     $(name).replaceChildren(make("option", { value: "" }, "all"), ...options);
     $(`l-${name}`).hidden = values.length < 2;
     $(name).addEventListener("change", () => {
-      state.query[name] = $(name).value;
+      state.query[name] = $(name).value ? $(name).value.slice(1) : null;
       find();
     });
   }
@@ -436,7 +437,7 @@ function chooseJudges() {
 }
 
 function clearAll() {
-  Object.assign(state.query, { filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "" });
+  Object.assign(state.query, { filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "" });
   for (const name of ["section", "difficulty", "benchmark", "q"]) $(name).value = "";
   for (const button of $("filters").querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
   for (const box of $("judges").querySelectorAll("input")) box.checked = true;

@@ -85,7 +85,7 @@ def test_filters_search_and_sort_are_combined_and_counted(read):
         """
         const out = [await count(), await current()];
         await filter("disagree"); await idle(); out.push(await count());
-        await filter("wrong"); await page.selectOption("#section", "chat"); await idle(); out.push(await count());
+        await filter("wrong"); await page.selectOption("#section", "=chat"); await idle(); out.push(await count());
         await page.click("#clear"); await idle(); out.push(await count());
         await page.fill("#q", '"on ITEM 7" decide'); await idle(); out.push(await count());
         await page.fill("#q", '"on item 13" decide'); await idle(); out.push(await count(), await ids());
@@ -182,7 +182,7 @@ def test_filters_mean_here_what_they_mean_in_python(browser):
         f"""const worked = {json.dumps(WORKED)};
         const source = new Embedded(worked.document);
         for (const [benchmark, id] of worked.noted) source.notes.set(keyOf(benchmark, id), "noted");
-        const none = {{ filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "", sort: "given" }};
+        const none = {{ filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" }};
         const ids = [];
         return (async () => {{
           for (const {{ query }} of worked.cases) {{
