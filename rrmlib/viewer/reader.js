@@ -458,12 +458,13 @@ function wire() {
       async () => {
         state.query.q = $("q").value;
         await find();
+        await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); // the list first, then the marks
         if (state.item) {
           drawPrompt(state.item);
           drawColumns();
         }
       },
-      source instanceof Server ? 200 : 30,
+      source instanceof Server ? 200 : 10,
     );
   });
   $("list").addEventListener("scroll", () => requestAnimationFrame(drawRows), { passive: true });
