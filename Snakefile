@@ -25,7 +25,7 @@ FIGURES = {
     "rl": ["sections", "contrasts", "curves", "thinking", "behaviours", "gain"],
     "ablation": ["arms", "controls", "grm", "contrasts", "sizes", "noise"],
     "scaling": ["votes", "soft", "ties", "published", "budgets", "spending", "frontier", "difficulty"],
-    "multi_response": ["judgments", "tokens", "simulation"],
+    "multi_response": ["judgments", "tokens", "simulation", "growth"],
     "recorded": ["votes", "resolution", "ratings"],
 }
 BEHAVIOURS = [f"base-s.{name}" for name in ("careful", "read", "guess", "first", "longer", "polite")]

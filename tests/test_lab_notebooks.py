@@ -54,9 +54,10 @@ RUNS = {
         {
             "scalar": "",
             "simulated": 4,
+            "sizes": [4, 8],
             "contrasts": [{"a": ["knockout, one bracket", 4], "b": ["round robin, wins", 1]}],
         },
-        ["judgments", "simulation", "tokens"],
+        ["growth", "judgments", "simulation", "tokens"],
     ),
     "distillation": ({"meta_limit": 4}, ["contrasts", "curves", "meta", "oracles", "sections"]),
     "ablation": (

@@ -78,7 +78,7 @@ def published(table: pd.DataFrame, ours: pd.DataFrame | None = None, *, title: s
             judge=mine["judge"].str.removesuffix(".pool"), benchmark="the lab", whose="ours", paper="", where=""
         )
         shown = pd.concat([mine[shown.columns], shown], ignore_index=True)
-    start = {}
+    start: dict[tuple[str, str], float] = {}
     for row in shown[shown["k"] == 1].itertuples():
         start.setdefault((row.judge, row.benchmark), row.value)  # of several strategies the plain one comes first
     shown = shown.assign(gain=[r.value - start.get((r.judge, r.benchmark), math.nan) for r in shown.itertuples()])

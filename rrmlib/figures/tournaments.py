@@ -86,3 +86,33 @@ def simulated(table: pd.DataFrame, *, title: str = "") -> Figure:
             fig, f"The best of {n} candidates is picked (%), one vote a match, {runs:,} simulated runs, 95 % interval."
         )
         return style.finish(fig, "simulated", shown)
+
+
+def growth(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Comparisons, and rounds (calls of the engine), that each schedule needs as the candidates grow.
+
+    `table` of `simulation.growth`: strategy, n, matches, rounds (its seconds are not drawn: same inputs, same bytes).
+    Raises ValueError for an empty table.
+    """
+    columns = "strategy n matches rounds"
+    shown = style.need(table, columns)[columns.split()]
+    look = style.looks(list(dict.fromkeys(shown["strategy"])))
+    with style.apply():
+        fig = style.figure(7.6, 3.0, title)
+        axes = fig.subplots(1, 2)
+        for ax, (what, label) in zip(axes, {"matches": "comparisons", "rounds": "rounds, each one batch"}.items()):
+            for name, one in look.items():
+                line = shown[shown["strategy"] == name].sort_values("n")
+                ax.plot(line["n"], line[what], one.marker + "-", color=one.colour, ms=5, lw=1.3, label=one.name)
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+            ax.grid(axis="y", color=RULE, lw=0.6)
+            marks = sorted(set(shown["n"]))
+            ax.set_xticks(marks, [f"{n:,}" for n in marks], fontsize=7.5)
+            ax.minorticks_off()
+            ax.yaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
+            ax.set_xlabel("candidates")
+            ax.set_title(label, loc="left")
+        style.outside(fig, axes[0])
+        style.note(fig, "One simulated tournament a size. A judge of known strength, one vote a match.")
+        return style.finish(fig, "growth", shown)

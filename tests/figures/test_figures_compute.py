@@ -115,6 +115,11 @@ def ratings() -> pd.DataFrame:
     return pd.DataFrame(rows).assign(elo_lo=980.0, elo_hi=1020.0, best=0.4, places=[1, 2, 3, 12])
 
 
+def growth() -> pd.DataFrame:
+    rows = [{"strategy": s, "n": n, "matches": n * i, "rounds": i} for i, s in enumerate(JUDGES, 2) for n in (8, 1000)]
+    return pd.DataFrame(rows).assign(seconds=0.1)
+
+
 Make = Callable[..., Figure]
 DRAW: dict[str, tuple[Make, Callable[[], pd.DataFrame]]] = {
     "votes": (lambda t, **k: scaling.votes(t, flat=flat(), **k), votes),
@@ -126,11 +131,12 @@ DRAW: dict[str, tuple[Make, Callable[[], pd.DataFrame]]] = {
     "picks": (lambda t, **k: tournaments.picks(t, chance=0.125, **k), picks),
     "tokens": (lambda t, **k: tournaments.picks(t, cost="tokens", **k), picks),
     "simulated": (tournaments.simulated, simulated),
+    "growth": (tournaments.growth, growth),
     "repeated": (recorded.votes, repeated),
     "resolution": (recorded.resolution, resolution),
     "ratings": (recorded.ratings, ratings),
 }
-NAMED = {"votes", "published", "ties", "frontier", "picks", "tokens", "repeated", "resolution", "ratings"}
+NAMED = {"growth", "votes", "published", "ties", "frontier", "picks", "tokens", "repeated", "resolution", "ratings"}
 
 
 def draw(kind: str, **given: str) -> Figure:
@@ -163,7 +169,9 @@ def test_an_empty_table_or_a_missing_column_is_an_error(kind: str) -> None:
     make, table = DRAW[kind]
     with pytest.raises(ValueError, match="the table is empty"):
         make(table()[:0])
-    column = {"simulated": "share", "spending": "votes", "published": "paper", "ties": "tie"}.get(kind, "lo")
+    column = {"simulated": "share", "spending": "votes", "published": "paper", "ties": "tie", "growth": "rounds"}.get(
+        kind, "lo"
+    )
     if kind == "frontier":
         column = "best"
     with pytest.raises(ValueError, match=f"without column '{column}'"):
