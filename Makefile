@@ -2,8 +2,10 @@
 #              FRESH=1                            all of it from nothing, also what came with the library
 # make test                                       set up and run the tests
 # make lab                                        JupyterLab on the notebooks
+# make test-browser                               the reader in a real browser (Chromium, node)
 # make test-vllm                                  vLLM's own environment, its engine and server (CPU)
-# Every target does all set-up it needs, in .venv and .venv-vllm; nothing is installed outside the checkout.
+# Every target does all set-up it needs, in .venv and .venv-vllm; nothing is installed outside the checkout (but see
+# tests/browser.sh: as root it installs Chromium where there is none).
 PYTHON  ?= python3
 PROFILE ?= laptop
 JOBS    ?= 2
@@ -12,7 +14,7 @@ BIN     := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: figures test lint lab test-vllm clean
+.PHONY: figures test lint lab test-browser test-vllm clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: environment.yml constraints.txt pyproject.toml
@@ -34,6 +36,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test-browser: $(VENV)/.installed
+	sh tests/browser.sh
 
 test-vllm:
 	sh tests/vllm.sh test

@@ -10,6 +10,7 @@ found out before any model is called; what a model says is always kept in a stor
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rrmlib.score import Result
 
 HEURISTICS = ("random", "first", "longest", "shortest")
+LARGEST = 100_000_000  # bytes of judgments in one page: a browser has to hold them all
 STORE = "rrm-traces.sqlite"  # of `rrm judge` with a model and without --store: what was generated was paid for
 
 
@@ -163,6 +165,50 @@ def _import(options: argparse.Namespace) -> int:
     with Store(options.store) as store:
         store.import_(Path(options.file))
         print(f"{options.file}: imported into {options.store}", file=sys.stderr)
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from rrmlib.viewer.filters import Query
+    from rrmlib.viewer.page import remote_page, write
+    from rrmlib.viewer.serve import Server
+    from rrmlib.viewer.view import View, is_store, items_of, marks_of, section_of, stored
+
+    _check_targets(options.out)
+    if options.data and not options.benchmark:
+        raise ValueError("--data is the file of a benchmark: say which with --benchmark")
+    if not options.out and (options.filter or options.limit):
+        raise ValueError("--filter and --limit choose what goes into a file: give --out, or choose in the page")
+    bench = benchmark(options.benchmark) if options.benchmark else None
+    loaded = bench.load(data_path(options.data), strict=True) if bench else None
+    given = {bench.name: loaded.items} if bench and loaded else {}
+    query = Query(filters=tuple(options.filter), judges=tuple(options.judge))
+    with tempfile.TemporaryDirectory(prefix="rrm-view-") as folder:
+        path = Path(options.store)
+        if path.exists() and not is_store(path):
+            path = stored(path, Path(folder), bench, loaded.items if loaded else ())
+            kept = "" if options.out else "; notes last until you stop (rrm import makes a store of an export)"
+            print(f"{options.store}: read as judgments{kept}", file=sys.stderr)
+        patterns, lexicon = marks_of()
+        find = items_of(path, given=given)
+        view = View(path, find, section=section_of, patterns=patterns, lexicon=lexicon, judges=options.judge)
+        if options.out:
+            document = view.document(query, limit=options.limit, most=LARGEST)
+            written = write(document, options.out, title=Path(options.store).name)
+            size = written.stat().st_size / 1e6
+            print(f"{options.out}: {len(document['items']):,} items, {size:.1f} MB", file=sys.stderr)
+            for note in filter(None, [document["note"]]):
+                print(f"note: {note}", file=sys.stderr)
+            return 0
+        with Server(view, remote_page(Path(options.store).name), port=options.port) as server:
+            print(server.address, flush=True)
+            print("serving to this machine only, until Ctrl-C", file=sys.stderr)
+            if options.open:
+                import webbrowser
+
+                webbrowser.open(server.address)
+            with contextlib.suppress(KeyboardInterrupt):
+                server.serve_forever()
     return 0
 
 
@@ -307,6 +353,21 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("import", _import, "Read an export into a store.", example)
     sub.add_argument("file", metavar="PATH")
     sub.add_argument("store", metavar="STORE")
+
+    example = "rrm judge builtin --judge longest --store t.sqlite && rrm view t.sqlite --out t.html"
+    text = "Read what judges wrote, side by side: in the browser, or as one HTML file."
+    sub = command("view", _view, text, f"example: {example}")
+    sub.add_argument("store", metavar="STORE", help="a trace store, its export, or JSONL of `rrm judge --out`")
+    what = "whose items these are, where the store does not tell (it knows builtin and the lab's)"
+    sub.add_argument("--benchmark", default="", choices=NAMES, metavar="NAME", help=what)
+    sub.add_argument("--data", default="", metavar="PATH", help="the benchmark's file or folder, in its own format")
+    sub.add_argument("--judge", action="append", default=[], metavar="NAME", help="only this judge; may be repeated")
+    sub.add_argument("--port", type=_count, default=0, metavar="N", help="to serve at (default: a free one)")
+    sub.add_argument("--open", action="store_true", help="open the address in a browser")
+    sub.add_argument("--out", default="", metavar="FILE", help="write one HTML file that needs no server instead")
+    some = "with --out: only items such as disagree, flipped, wrong, unparsed; repeated: all required"
+    sub.add_argument("--filter", action="append", default=[], metavar="NAME", help=some)
+    sub.add_argument("--limit", type=_count, default=0, metavar="N", help="with --out: only the first N items (0: all)")
 
     example = "example (in the checkout): rrm run evaluation --profile laptop"
     sub = command("run", _run, "Execute one notebook with the parameters of a profile.", example)

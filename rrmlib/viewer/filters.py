@@ -1,0 +1,201 @@
+"""Which items of a document are worth reading: filters, search and order, as plain functions of its records.
+
+The page does the same in JavaScript and the index in SQL and arrays; `tests/viewer/filters.json` holds all three to one
+meaning. Everything is over the judges chosen (all, where none is). A judge's `majority` is its most frequent pick of an
+item, none where two are level; only majorities that are there differ from each other. What a majority says is wrong
+where its own traces are wrong, so that a labelled tie is treated like any label. Sizes are tokens, or words where
+tokens are unknown.
+
+Search is for parts of words, whatever the case, over query, responses, prompt and the traces of the judges chosen: all
+words must occur somewhere, "words in quotes" as they stand there.
+
+Left out: the records themselves (`records.py`), stores of any size (`index.py`).
+
+    >>> terms('wrong "second step"')
+    ['wrong', 'second step']
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rrmlib.viewer.records import Record
+
+STATES = ("unparsed", "truncated", "too_long", "error")
+# Of one judge's traces of an item; the others follow from those of all judges, or from the reader's notes.
+PER_JUDGE = ("flipped", "wrong", "majority_wrong", *STATES, "forced", "long_wrong")
+FILTERS = ("disagree", *PER_JUDGE, "noted")
+SORTS = ("given", "longest", "disagreement", "difficulty", "share_right")
+FIELDS = ("benchmark", "section", "difficulty")
+_TERM = re.compile(r'"([^"]+)"|([^\s"]+)')
+_NUMERIC = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What is asked for: all of it must hold. No judges means all; a field that is empty may be anything.
+
+    Raises ValueError for an unknown filter or sort.
+    """
+
+    filters: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
+    benchmark: str = ""
+    section: str = ""
+    difficulty: str = ""
+    q: str = ""
+    sort: str = "given"
+
+    def __post_init__(self) -> None:
+        for name in self.filters:
+            if name not in FILTERS and not name.startswith("pattern:"):
+                raise ValueError(f"unknown filter {name!r:.60}; known: {', '.join(FILTERS)}, pattern:FAMILY")
+        if self.sort not in SORTS:
+            raise ValueError(f"unknown sort {self.sort!r:.60}; known: {', '.join(SORTS)}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one judge's traces of one item come to. `flags` are of PER_JUDGE (without long_wrong) and pattern:FAMILY;
+    `longest` and `longest_wrong` are sizes, -1 where there is no such trace."""
+
+    majority: int | str | None
+    flags: frozenset[str]
+    longest: int
+    longest_wrong: int
+    right: int
+    judged: int
+
+
+def size(trace: Record) -> int:
+    """How long a trace is: tokens, or words where tokens are unknown."""
+    return int(trace["tokens"] if trace["tokens"] >= 0 else trace["words"])
+
+
+def majority(picks: Iterable[int | str | None]) -> int | str | None:
+    """The most frequent pick; None where nothing is picked, or two are level."""
+    ranked = Counter(pick for pick in picks if pick is not None).most_common(2)
+    level = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
+    return ranked[0][0] if ranked and not level else None
+
+
+def cell(traces: Sequence[Record]) -> Cell:
+    """One judge's traces of one item."""
+    most = majority(t["choice"] for t in traces)
+    by_order: dict[str, list[int | str | None]] = {}
+    for t in traces:
+        by_order.setdefault(t["order"], []).append(t["choice"])
+    known = [t for t in traces if t["right"] is not None]
+    wrong = [t for t in known if not t["right"]]
+    found = {t["state"] for t in traces if t["state"] in STATES}
+    found |= {mark[2] for t in traces for mark in t["marks"] if mark[2].startswith("pattern:")}
+    if len({majority(picks) for picks in by_order.values()} - {None}) > 1:
+        found.add("flipped")
+    if wrong:
+        found.add("wrong")
+    if len(wrong) < len(known) and most in {t["choice"] for t in wrong}:
+        found.add("majority_wrong")
+    if any(t["finish"] == "budget" for t in traces):
+        found.add("forced")
+    longest, longest_wrong = (max(map(size, part), default=-1) for part in (traces, wrong))
+    return Cell(most, frozenset(found), longest, longest_wrong, len(known) - len(wrong), len(known))
+
+
+def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
+    """The cells of an item by judge, for the judges chosen that judged it."""
+    traces: dict[str, list[Record]] = {}
+    for trace in item["traces"]:
+        if not judges or trace["judge"] in judges:
+            traces.setdefault(trace["judge"], []).append(trace)
+    return {judge: cell(said) for judge, said in traces.items()}
+
+
+def long_from(sizes: Iterable[int]) -> int:
+    """From which size on a trace is long, among all traces of one judge: the 75th percentile by nearest rank."""
+    ranked = sorted(sizes)
+    return ranked[math.ceil(0.75 * len(ranked)) - 1]
+
+
+def thresholds(items: Iterable[Record]) -> dict[str, int]:
+    """`long_from` of every judge of a document."""
+    sizes: dict[str, list[int]] = {}
+    for item in items:
+        for trace in item["traces"]:
+            sizes.setdefault(trace["judge"], []).append(size(trace))
+    return {judge: long_from(each) for judge, each in sizes.items()}
+
+
+def flags(
+    item: Record, judges: Collection[str] = (), *, long: Mapping[str, int], noted: Collection[tuple[str, str]] = ()
+) -> list[str]:
+    """The filters that let an item through, in the order of FILTERS, then patterns. `long` is from `thresholds`."""
+    of = cells(item, judges)
+    found: set[str] = set().union(*(c.flags for c in of.values()))
+    if len({c.majority for c in of.values()} - {None}) > 1:
+        found.add("disagree")
+    if any(c.longest_wrong >= long[judge] for judge, c in of.items() if c.longest_wrong >= 0):
+        found.add("long_wrong")
+    if (item["benchmark"], item["id"]) in noted:
+        found.add("noted")
+    return [*(name for name in FILTERS if name in found), *sorted(found.difference(FILTERS))]
+
+
+def terms(q: str) -> list[str]:
+    """The words and quoted phrases of a search, in lower case."""
+    return [(match[1] or match[2]).lower() for match in _TERM.finditer(q)]
+
+
+def texts(item: Record, judges: Collection[str] = ()) -> Iterator[str]:
+    """What a search looks at."""
+    yield from (text for part in ("query", "asked") for _, text in item[part])
+    yield from item["responses"]
+    yield from (t["text"] for t in item["traces"] if not judges or t["judge"] in judges)
+
+
+def match(item: Record, query: Query, *, long: Mapping[str, int], noted: Collection[tuple[str, str]] = ()) -> bool:
+    """Whether the item is asked for."""
+    for name in FIELDS:
+        wanted = getattr(query, name)
+        if wanted and item[name] != wanted:
+            return False
+    if not set(query.filters) <= set(flags(item, query.judges, long=long, noted=noted)):
+        return False
+    wanted_terms = terms(query.q)
+    if not wanted_terms:
+        return True
+    lowered = [text.lower() for text in texts(item, query.judges)]
+    return all(any(term in text for text in lowered) for term in wanted_terms)
+
+
+def rank(item: Record, query: Query) -> tuple[Any, ...]:
+    """What items are sorted by, lowest first; equal ones stay in the given order."""
+    if query.sort == "difficulty":
+        return by_difficulty(item["difficulty"])
+    of = cells(item, query.judges).values()
+    if query.sort == "longest":
+        return (-max((c.longest for c in of), default=-1),)
+    if query.sort == "disagreement":
+        return (-len({c.majority for c in of} - {None}),)
+    if query.sort == "share_right":
+        judged = sum(c.judged for c in of)
+        return (sum(c.right for c in of) / judged if judged else 2.0,)
+    return ()
+
+
+def by_difficulty(text: str) -> tuple[int, float, bytes]:
+    """Numbers first, by value; then words, as JavaScript compares them; then those that have none."""
+    if _NUMERIC.fullmatch(text):
+        return (0, float(text), b"")
+    return (1 if text else 2, 0.0, text.encode("utf-16-be", "surrogatepass"))
+
+
+def select(items: Sequence[Record], query: Query, *, noted: Collection[tuple[str, str]] = ()) -> list[Record]:
+    """The items that are asked for, in the order that is asked for."""
+    long = thresholds(items)
+    found = [item for item in items if match(item, query, long=long, noted=noted)]
+    return sorted(found, key=lambda item: rank(item, query))

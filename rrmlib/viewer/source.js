@@ -1,0 +1,322 @@
+// Where items come from: a document in the page, or the server of `rrm view`. One interface for both:
+//   await source.meta()       { title, judges, families, sections, difficulties, benchmarks, items, note, counts? }
+//   await source.find(query)  { total, row(i) or undefined, need(from, to): promise or null }
+//   await source.item(benchmark, id), source.notes (a Map), await source.keep(benchmark, id, text)
+// query: { filters: [name], judges: [name] or [], section, difficulty, benchmark (null: any), q, sort }.
+// What a filter means is stated in rrmlib/viewer/filters.py; a test compares the two.
+
+const FILTERS = [
+  ["disagree", "judges disagree", "Two judges have different majorities", "A/B"],
+  ["flipped", "flipped on swap", "A judge prefers another response when the order is exchanged", "⇄"],
+  ["wrong", "wrong", "Some trace is wrong", "✗"],
+  ["majority_wrong", "majority wrong, some right", "A judge's majority is wrong, one of its traces is right", "◐"],
+  ["long_wrong", "long but wrong", "A wrong trace among the longest quarter of its judge", "↔"],
+  ["unparsed", "unparsed", "Some trace holds no verdict that can be read", "∅"],
+  ["truncated", "truncated", "Some trace was cut off before its verdict", "✂"],
+  ["forced", "forced", "Some thinking was closed at its budget", "⏱"],
+  ["too_long", "too long", "Some prompt did not fit the judge", "⤓"],
+  ["error", "error", "Some call failed", "!"],
+  ["noted", "with a note", "You wrote a note", "✎"],
+];
+
+const keyOf = (benchmark, id) => benchmark + "\u0000" + id;
+
+// Words that must all occur, whatever the case; "a quoted phrase" is one.
+const termsOf = (q) => [...q.matchAll(/"([^"]+)"|([^\s"]+)/g)].map((m) => m[1] || m[2]);
+
+function majority(traces) {
+  const counts = new Map();
+  for (const t of traces) {
+    if (t.choice !== null) counts.set(t.choice, (counts.get(t.choice) || 0) + 1);
+  }
+  const sorted = [...counts].sort((a, b) => b[1] - a[1]);
+  return !sorted.length || (sorted.length > 1 && sorted[0][1] === sorted[1][1]) ? null : sorted[0][0];
+}
+
+const lengthOf = (trace) => (trace.tokens >= 0 ? trace.tokens : trace.words);
+
+function grouped(values, key) {
+  const groups = new Map();
+  for (const value of values) {
+    const name = key(value);
+    if (groups.has(name)) groups.get(name).push(value);
+    else groups.set(name, [value]);
+  }
+  return groups;
+}
+
+// For each judge the length at the 75th percentile (nearest rank) of its traces.
+function longFrom(items) {
+  const lengths = grouped(items.flatMap((item) => item.traces), (t) => t.judge);
+  return new Map([...lengths].map(([judge, traces]) => {
+    const sorted = traces.map(lengthOf).sort((a, b) => a - b);
+    return [judge, sorted[Math.ceil(0.75 * sorted.length) - 1]];
+  }));
+}
+
+// The names of the filters that an item passes, and what it is sorted by, over the traces of the judges chosen.
+function factsOf(item, chosen, long) {
+  const traces = chosen ? item.traces.filter((t) => chosen.has(t.judge)) : item.traces;
+  const flags = new Set();
+  const majorities = new Set();
+  for (const own of grouped(traces, (t) => t.judge).values()) {
+    const most = majority(own);
+    if (most !== null) majorities.add(most);
+    const orders = new Set([...grouped(own, (t) => t.order).values()].map(majority).filter((m) => m !== null));
+    if (orders.size > 1) flags.add("flipped");
+    if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false)) flags.add("majority_wrong");
+  }
+  if (majorities.size > 1) flags.add("disagree");
+  let [judged, right, longest] = [0, 0, -1];
+  for (const t of traces) {
+    if (t.state !== "read") flags.add(t.state);
+    if (t.finish === "budget") flags.add("forced");
+    if (t.right !== null) judged++;
+    if (t.right === true) right++;
+    if (t.right === false) {
+      flags.add("wrong");
+      if (lengthOf(t) >= long.get(t.judge)) flags.add("long_wrong");
+    }
+    for (const mark of t.marks) if (mark[2].startsWith("pattern:")) flags.add(mark[2]);
+    longest = Math.max(longest, lengthOf(t));
+  }
+  return { flags, longest, distinct: majorities.size, share: judged ? right / judged : Infinity };
+}
+
+function sorter(sort) {
+  const numeric = (text) => (/^-?[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : null);
+  if (sort === "longest") return (a, b) => b.facts.longest - a.facts.longest;
+  if (sort === "disagreement") return (a, b) => b.facts.distinct - a.facts.distinct;
+  if (sort === "share_right") return (a, b) => (a.facts.share < b.facts.share ? -1 : +(a.facts.share > b.facts.share));
+  if (sort === "difficulty")
+    return (a, b) => {
+      const [x, y] = [a.item.difficulty, b.item.difficulty];
+      const [m, n] = [numeric(x), numeric(y)];
+      if (m !== null && n !== null) return m - n;
+      if ((m === null) !== (n === null)) return m === null ? 1 : -1;
+      return (x === "") - (y === "") || (x < y ? -1 : +(x > y));
+    };
+  return null;
+}
+
+class Notes {
+  // In the browser's storage where there is one (a sandboxed frame has none: then until the page is closed).
+  constructor(name) {
+    this.name = "rrm-notes:" + name;
+    this.map = new Map();
+    this.kept = true;
+    try {
+      for (const [key, text] of JSON.parse(localStorage.getItem(this.name) || "[]")) this.map.set(key, String(text));
+    } catch {
+      this.kept = false;
+    }
+  }
+  set(key, text) {
+    if (text) this.map.set(key, text);
+    else this.map.delete(key);
+    try {
+      localStorage.setItem(this.name, JSON.stringify([...this.map]));
+      this.kept = true;
+    } catch {
+      this.kept = false;
+    }
+  }
+}
+
+class Embedded {
+  constructor(data) {
+    this.data = data;
+    const store = new Notes(data.title);
+    this.store = store;
+    this.notes = store.map;
+    this.long = longFrom(data.items);
+    this.byKey = new Map(data.items.map((item) => [keyOf(item.benchmark, item.id), item]));
+    this.facts = new Map();
+    this.texts = data.items.map(() => null);
+    this.prepare(0);
+  }
+
+  get kept() {
+    return this.store.kept;
+  }
+
+  // The folded texts that are searched, a few items at a time while nobody waits.
+  prepare(from) {
+    const idle = window.requestIdleCallback || ((f) => setTimeout(f, 20));
+    const step = () => {
+      const until = performance.now() + 12;
+      while (from < this.texts.length && performance.now() < until) this.folded(from++);
+      if (from < this.texts.length) idle(step);
+    };
+    idle(step);
+  }
+
+  folded(i) {
+    if (this.texts[i]) return this.texts[i];
+    const item = this.data.items[i];
+    const own = [...item.query, ...item.asked].map(([, text]) => text).concat(item.responses);
+    const found = { own: own.map((text) => text.toLowerCase()).join("\0"), traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]) };
+    return (this.texts[i] = found);
+  }
+
+  factsFor(judges) {
+    const name = JSON.stringify(judges);
+    if (!this.facts.has(name)) {
+      if (this.facts.size > 8) this.facts.clear();
+      const chosen = judges.length ? new Set(judges) : null;
+      this.facts.set(name, this.data.items.map((item) => factsOf(item, chosen, this.long)));
+    }
+    return this.facts.get(name);
+  }
+
+  async meta() {
+    const { items, title, judges, families, note } = this.data;
+    const counts = {};
+    for (const { flags } of this.factsFor([])) for (const flag of flags) counts[flag] = (counts[flag] || 0) + 1;
+    const values = (field) => [...new Set(items.map((item) => item[field]))];
+    const [sections, benchmarks] = [values("section"), values("benchmark")];
+    const difficulties = values("difficulty").sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    return { title, judges, families, note, sections, benchmarks, difficulties, items: items.length, counts };
+  }
+
+  async find(query) {
+    const { items } = this.data;
+    const facts = this.factsFor(query.judges);
+    const chosen = query.judges.length ? new Set(query.judges) : null;
+    const terms = termsOf(query.q.toLowerCase());
+    let found = [];
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i];
+      if (query.section !== null && item.section !== query.section) continue;
+      if (query.difficulty !== null && item.difficulty !== query.difficulty) continue;
+      if (query.benchmark !== null && item.benchmark !== query.benchmark) continue;
+      const noted = this.notes.has(keyOf(item.benchmark, item.id));
+      if (!query.filters.every((name) => (name === "noted" ? noted : facts[i].flags.has(name)))) continue;
+      if (terms.length) {
+        const text = this.folded(i);
+        const holds = ([judge, trace], term) => (!chosen || chosen.has(judge)) && trace.includes(term);
+        if (!terms.every((term) => text.own.includes(term) || text.traces.some((t) => holds(t, term)))) continue;
+      }
+      found.push({ item, facts: facts[i] });
+    }
+    const order = sorter(query.sort);
+    if (order) found = found.sort(order);
+    const row = (i) => {
+      const { item, facts } = found[i];
+      const first = item.query.findLast(([role]) => role === "user") || item.query[0] || item.asked.at(-1) || ["", ""];
+      return {
+        benchmark: item.benchmark, id: item.id, section: item.section, difficulty: item.difficulty,
+        query_start: first[1].slice(0, 200), flags: [...facts.flags],
+        noted: this.notes.has(keyOf(item.benchmark, item.id)),
+      };
+    };
+    return {
+      total: found.length,
+      row: (i) => (i >= 0 && i < found.length ? row(i) : undefined),
+      place: (key) => found.findIndex(({ item }) => keyOf(item.benchmark, item.id) === key),
+      need: () => null,
+    };
+  }
+
+  async item(benchmark, id) {
+    const item = this.byKey.get(keyOf(benchmark, id)) || (benchmark ? undefined : this.data.items.find((x) => x.id === id));
+    if (!item) throw new Error(`there is no item ${flat(id)} in this document`);
+    return item;
+  }
+
+  async keep(benchmark, id, text) {
+    this.store.set(keyOf(benchmark, id), text);
+  }
+}
+
+// encodeURIComponent refuses lone surrogates; they go as the bytes that Python calls surrogatepass.
+function percent(text) {
+  const bytes = (code) => [0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f)];
+  const lone = (c) => bytes(c.charCodeAt(0)).map((byte) => "%" + byte.toString(16).toUpperCase()).join("");
+  return text.split(/(\p{Cs})/u).map((part, i) => (i % 2 ? lone(part) : encodeURIComponent(part))).join("");
+}
+
+class Server {
+  constructor() {
+    this.token = new URLSearchParams(location.search).get("token") || "";
+    this.notes = new Map();
+    this.kept = true;
+  }
+
+  async ask(path, options = {}) {
+    const response = await fetch(path, { ...options, headers: { "X-Token": this.token, ...options.headers } });
+    const answer = await response.json().catch(() => ({ error: `the server says ${response.status}` }));
+    if (!response.ok) throw new Error(flat(String(answer.error), 300));
+    return answer;
+  }
+
+  async meta() {
+    const meta = await this.ask("/api/meta");
+    for (const { benchmark, id, text } of (await this.ask("/api/notes")).notes) this.notes.set(keyOf(benchmark, id), text);
+    return meta;
+  }
+
+  async find(query) {
+    const PAGE = 100;
+    const asked = Object.entries({ ...query, limit: PAGE }).filter(([, value]) => value !== null);
+    const given = asked.flatMap(([name, value]) => [value].flat().map((each) => `${name}=${percent(String(each))}`));
+    const pages = new Map();
+    const get = (page) => {
+      if (!pages.has(page)) {
+        const answer = this.ask(`/api/items?${given.join("&")}&offset=${page * PAGE}`).then((found) => {
+          pages.set(page, found.items);
+          return found;
+        });
+        answer.catch(() => pages.delete(page));
+        pages.set(page, answer);
+      }
+      return pages.get(page);
+    };
+    const { total } = await get(0);
+    const row = (i) => {
+      const page = pages.get(Math.floor(i / PAGE));
+      return Array.isArray(page) ? page[i % PAGE] : undefined;
+    };
+    return {
+      total,
+      row,
+      place: (key) => {
+        for (const [page, rows] of pages) {
+          const at = Array.isArray(rows) ? rows.findIndex((r) => keyOf(r.benchmark, r.id) === key) : -1;
+          if (at >= 0) return page * PAGE + at;
+        }
+        return -1;
+      },
+      need: (from, to) => {
+        const waits = [];
+        for (let page = Math.floor(from / PAGE); page <= Math.floor(Math.max(from, to - 1) / PAGE); page++)
+          if (page * PAGE < total && !Array.isArray(pages.get(page))) waits.push(get(page));
+        return waits.length ? Promise.all(waits) : null;
+      },
+    };
+  }
+
+  async item(benchmark, id) {
+    return this.ask(`/api/item?benchmark=${percent(benchmark)}&id=${percent(id)}`);
+  }
+
+  async keep(benchmark, id, text) {
+    const body = JSON.stringify({ benchmark, id, text });
+    await this.ask("/api/note", { method: "PUT", body, headers: { "Content-Type": "application/json" } });
+    if (text) this.notes.set(keyOf(benchmark, id), text);
+    else this.notes.delete(keyOf(benchmark, id));
+  }
+}
+
+// The document in the page: base64 of gzip of JSON, so that no text of it can end the element that holds it.
+async function unpack(element) {
+  const packed = element.textContent.trim();
+  const bytes = Uint8Array.fromBase64
+    ? Uint8Array.fromBase64(packed)
+    : Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+  element.remove();
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const data = JSON.parse(await new Response(stream).text());
+  if (data.version !== 1) throw new Error(`this page reads documents of version 1, not ${data.version}`);
+  return data;
+}
