@@ -56,7 +56,7 @@ def body(text: str, parser: str, *, conclude: str = "", opens_think: bool = Fals
     Where the text closes its thinking, or never does, that is the thinking alone. Raises ValueError for a parser that
     reads no verdict from text (`budget.lead`).
     """
-    _, sign = lead(parser)
+    wanted, sign = lead(parser)
     opened, close = text.find(OPEN), text.rfind(CLOSE)
     start = opened + len(OPEN) if opened >= 0 else 0
     if close >= 0:
@@ -64,8 +64,8 @@ def body(text: str, parser: str, *, conclude: str = "", opens_think: bool = Fals
     elif after_thinking(text, opens_think)[1]:
         end = len(text)
     else:
-        found = text.rfind(sign, start)
-        end = found if found >= 0 else len(text)
+        places = [place for place in (text.rfind(wanted, start), text.rfind(sign, start)) if place >= 0]
+        end = places[0] if places else len(text)
     if conclude:
         last = text.rfind(conclude, start, end)
         end = last if last >= 0 else end

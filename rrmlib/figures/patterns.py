@@ -257,7 +257,5 @@ def length(table: pd.DataFrame, *, title: str = "") -> Figure:
         for one in look.values():
             ax.plot([], [], one.marker + "-", color=one.colour, ms=4.6, lw=1.4, label=one.name)
         style.outside(fig, ax)
-        style.note(
-            fig, "Rank correlation of length (tokens) and being right within subset and difficulty, 95\u00a0% interval."
-        )
+        style.note(fig, "Rank correlation of length and being right within subset and difficulty, 95\u00a0% interval.")
         return style.finish(fig, "length", shown)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -225,10 +226,11 @@ def spread(shown: Sequence[Item], many: int) -> dict[str, Comparison]:
 
 
 def _sections(part: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """All sections that judges are trained for together ("all"), then each."""
-    yield "all", part[~part["section"].isin(("unseen", "lists"))]
-    for section in [s for s in SECTIONS if s in set(part["section"])]:
-        yield section, part[part["section"] == section]
+    """All sections together ("all"), then each; without those that no judge was trained for."""
+    part = part[~part["section"].isin(("unseen", "lists"))]
+    yield "all", part
+    names = dict.fromkeys([*SECTIONS, *part["section"]])
+    yield from ((name, here) for name in names if len(here := part[part["section"] == name]))
 
 
 def _share(values: Any, part: pd.DataFrame) -> dict[str, Any]:
@@ -417,16 +419,19 @@ def length(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def worth_reading(rows: pd.DataFrame, before: str, after: str, many: int = 40) -> list[str]:
-    """Ids of comparisons to look at side by side: by turns one that the judge after RL gets wrong, one that only it
-    gets right, one that only the judge before gets right, and one that it decides by the order shown. Fewer where
-    there are not as many."""
-    share = rows.pivot_table(index="item", columns="judge", values="credit", aggfunc="mean", sort=False)
+    """Ids of comparisons to look at side by side (greedy judgments): by turns one that the judge `after` gets wrong in
+    both orders, one that only it gets right, one that only `before` gets right, and one that it decides by the order
+    shown; sections by turns within each. Fewer where there are not as many. Raises ValueError."""
+    greedy = rows[rows["mode"] == "greedy"]
+    share = greedy.pivot_table(index="item", columns="judge", values="credit", aggfunc="mean", sort=False)
     if missing := [name for name in (before, after) if name not in share]:
-        raise ValueError(f"no judgments of {', '.join(missing)}")
+        raise ValueError(f"no greedy judgments of {', '.join(missing)}")
+    section = greedy.groupby("item", sort=False)["section"].first().reindex(share.index)
+    share = share.iloc[np.argsort(section.groupby(section).cumcount(), kind="stable")]
     a, b = share[after], share[before]
     kinds = [share.index[found] for found in (a == 0, (a == 1) & (b < 1), (b == 1) & (a < 1), a == 0.5)]
-    turns = [item for turn in zip(*(list(k) + [None] * (len(share) - len(k)) for k in kinds)) for item in turn]
-    return list(dict.fromkeys(item for item in turns if item is not None))[:many]
+    turns = [name for turn in zip_longest(*kinds) for name in turn if name is not None]
+    return list(dict.fromkeys(turns))[:many]
 
 
 def fingerprint(rows: pd.DataFrame) -> str:
