@@ -172,7 +172,7 @@ def _view(options: argparse.Namespace) -> int:
     from rrmlib.viewer.filters import Query
     from rrmlib.viewer.page import remote_page, write
     from rrmlib.viewer.serve import Server
-    from rrmlib.viewer.view import View, is_store, items_of, marks_of, section_of, stored
+    from rrmlib.viewer.view import View, is_store, items_of, stored
 
     _check_targets(options.out)
     if options.data and not options.benchmark:
@@ -182,6 +182,8 @@ def _view(options: argparse.Namespace) -> int:
     bench = benchmark(options.benchmark) if options.benchmark else None
     loaded = bench.load(data_path(options.data), strict=True) if bench else None
     given = {bench.name: loaded.items} if bench and loaded else {}
+    if loaded:
+        _say(loaded)
     query = Query(filters=tuple(options.filter), judges=tuple(options.judge))
     with tempfile.TemporaryDirectory(prefix="rrm-view-") as folder:
         path = Path(options.store)
@@ -189,9 +191,11 @@ def _view(options: argparse.Namespace) -> int:
             path = stored(path, Path(folder), bench, loaded.items if loaded else ())
             kept = "" if options.out else "; notes last until you stop (rrm import makes a store of an export)"
             print(f"{options.store}: read as judgments{kept}", file=sys.stderr)
-        patterns, lexicon = marks_of()
         find = items_of(path, given=given)
-        view = View(path, find, section=section_of, patterns=patterns, lexicon=lexicon, judges=options.judge)
+        view = View(path, find, judges=options.judge)
+        there = view.meta()["benchmarks"]
+        if bench and there and bench.name not in there:
+            raise ValueError(f"{options.store}: no judgments of {bench.name}; there are some of {', '.join(there)}")
         if options.out:
             document = view.document(query, limit=options.limit, most=LARGEST)
             written = write(document, options.out, title=Path(options.store).name)

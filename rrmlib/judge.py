@@ -168,18 +168,38 @@ class _Task:
     forced: tuple[Request | None, ...] = ()
 
 
-def plan(judge: Judge, items: Sequence[Item]) -> list[_Task]:
-    """Every request that judging `items` needs. Raises ParameterError where a format cannot show an item."""
-    return [task for item in items for task in _tasks(judge, item)]
+def plan(judge: Judge, items: Sequence[Item], votes: Mapping[str, int] | None = None) -> list[_Task]:
+    """Every request that judging `items` needs. Raises ParameterError where a format cannot show an item.
+
+    Of an item that `votes` names, only its first so many judgments: by sample, and of each sample first the order of
+    `placement`, so that exchanging the two responses of an item changes nothing that is asked.
+    """
+    tasks = []
+    for item in items:
+        mine = list(_tasks(judge, item))
+        if votes and item.id in votes:
+            lead = placement(item, judge.spec.seed)
+            mine = sorted(mine, key=lambda task: (task.sample, task.order != lead))[: votes[item.id]]
+        tasks += mine
+    return tasks
 
 
-def run(judge: Judge, items: Sequence[Item], store: Store, *, benchmark: str = "", quiet: bool = False) -> Run:
+def run(
+    judge: Judge,
+    items: Sequence[Item],
+    store: Store,
+    *,
+    benchmark: str = "",
+    quiet: bool = False,
+    votes: Mapping[str, int] | None = None,
+) -> Run:
     """Judge every item. What the store holds is not generated again; every batch is committed as it comes back.
 
+    `votes` (item -> how many judgments) asks for the first of an item's samples only (`plan`).
     Raises EngineError when the engine cannot go on: what was committed stays, and the same call resumes.
     """
     start = time.monotonic()
-    tasks = plan(judge, items)
+    tasks = plan(judge, items, votes)
     opens = judge.opens_think(tasks[0].requests[0]) if tasks else False
     asked = _Asked()
     if judge.spec.think_budget != 0:  # 0: nothing is thought, the verdict is asked for at once

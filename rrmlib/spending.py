@@ -167,7 +167,7 @@ def compare(
         order = sequence(votes.shape, orders, ids=ids, seed=seed)
         mine, paid = np.take_along_axis(votes, order, 1), np.take_along_axis(price, order, 1)
         run = replay(rule, mine, paid, batch=batch)
-        whole = _majority(mine[:, : rule.k_max])
+        whole = majority(mine[:, : rule.k_max])
         same = (run.verdict == whole) | (np.isnan(run.verdict) & np.isnan(whole))
         full_cost = paid[:, : rule.k_max].sum(axis=1)
         earned = [_earned(v, truth) for v in (run.verdict, whole)]
@@ -271,13 +271,14 @@ def spread(
         left = budget - float(paid.sum())
         own = np.where(paid > 0, paid / np.maximum(asked, 1), paid.sum() / asked.sum() or per_vote)
     seen = np.where(np.arange(pool.shape[1]) < asked[:, None], pool, np.nan)
-    return Run(_majority(seen), asked, asked, _paid(price, asked), np.zeros(len(pool), dtype=bool), rounds)
+    return Run(majority(seen), asked, asked, _paid(price, asked), np.zeros(len(pool), dtype=bool), rounds)
 
 
 # --- Inside -----------------------------------------------------------------------------------------------------------
 
 
-def _majority(votes: Floats) -> Floats:
+def majority(votes: Floats) -> Floats:
+    """1, 0, or 0.5 for a tie, of the votes [items, votes] that could be read; NaN where none could."""
     lead = (votes == 1).sum(axis=1) - (votes == 0).sum(axis=1)
     return np.where(np.isnan(votes).all(axis=1), np.nan, 0.5 + 0.5 * np.sign(lead))
 

@@ -21,22 +21,10 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LAYERS = [
     {"comparison", "judgment"},
-    {
-        "prompt",
-        "parse",
-        "stats",
-        "position",
-        "patterns",
-        "vote",
-        "vote_sums",
-        "stopping",
-        "spending",
-        "budget",
-        "commitment",
-    }
-    | {"tournament", "schedulers", "rating", "rating_fit", "simulation"},
+    {"prompt", "parse", "stats", "position", "patterns", "vote", "vote_sums", "stopping", "spending", "budget"}
+    | {"tournament", "schedulers", "rating", "rating_fit", "simulation", "commitment"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage"},
-    {"judge", "contest", "score", "world", "train", "rewards", "lab", "findings", "probe"},
+    {"judge", "contest", "poll", "score", "world", "train", "rewards", "lab", "findings", "probe"},
     {"figures", "claims", "viewer"},
     {"run", "__main__"},
 ]

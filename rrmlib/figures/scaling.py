@@ -64,28 +64,51 @@ def votes(
         return style.finish(fig, "votes", shown)
 
 
-def published(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """What the papers report, a panel per benchmark. `table`: paper, judge, strategy, k, benchmark, value."""
-    shown = style.need(table, "paper judge strategy k benchmark value")
-    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+def published(table: pd.DataFrame, ours: pd.DataFrame | None = None, *, title: str = "") -> Figure:
+    """Gain over one judgment against k: what the papers report (hollow, dotted), and beside it ours (filled).
+
+    Verdicts (majority) and scores (sums, with and without a meta RM) in a panel each; a meta RM's gain is over the
+    plain sum at k = 1. `table`: paper, judge, strategy, k, benchmark, value; `ours` as `votes` takes it, its section
+    overall is drawn. Raises ValueError where `table` is empty.
+    """
+    shown = style.need(table, "paper judge strategy k benchmark value").assign(whose="published")
+    if ours is not None:
+        mine = ours[(ours["section"] == "overall") & ours["strategy"].isin([s for p in _PANELS.values() for s in p])]
+        mine = mine.assign(
+            judge=mine["judge"].str.removesuffix(".pool"), benchmark="the lab", whose="ours", paper="", where=""
+        )
+        shown = pd.concat([mine[shown.columns], shown], ignore_index=True)
+    start = {}
+    for row in shown[shown["k"] == 1].itertuples():
+        start.setdefault((row.judge, row.benchmark), row.value)  # of several strategies the plain one comes first
+    shown = shown.assign(gain=[r.value - start.get((r.judge, r.benchmark), math.nan) for r in shown.itertuples()])
+    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"] + ", " + shown["benchmark"])
     look = style.looks(list(dict.fromkeys(shown["line"])))
-    panels = list(dict.fromkeys(shown["benchmark"]))
     with style.apply():
-        fig = style.figure(2.3 * len(panels) + 2.4, 2.6, title)
-        axes = fig.subplots(1, len(panels), squeeze=False)[0]
-        for ax, panel in zip(axes, panels):
-            here = shown[shown["benchmark"] == panel]
-            for name, one in look.items():
-                line = here[here["line"] == name].sort_values("k")
-                ax.plot(line["k"], line["value"], one.marker + ":", color=one.colour, ms=5, lw=1.0, mfc="white")
-            for one in look.values():
-                ax.plot([], [], one.marker + ":", color=one.colour, ms=5, lw=1.0, mfc="white", label=one.name)
+        fig = style.figure(8.6, 3.0, title)
+        axes = fig.subplots(1, len(_PANELS), sharey=True)
+        for ax, (panel, strategies) in zip(axes, _PANELS.items()):
+            here = shown[shown["strategy"].isin(strategies)]
+            ax.axhline(0, color=QUIET, lw=0.8)
+            for name, line in here.groupby("line", sort=False):
+                one, line = look[str(name)], line.sort_values("k")
+                own = line["whose"].iloc[0] == "ours"
+                drawn: dict[str, Any] = {"mfc": one.colour if own else "white", "lw": 1.4 if own else 1.0}
+                ax.plot(line["k"], line["gain"], one.marker + "-:"[not own], color=one.colour, ms=5, **drawn)
+                axes[0].plot([], [], one.marker + "-:"[not own], color=one.colour, ms=5, label=one.name, **drawn)
             _powers(ax, here["k"])
-            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
+            ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:+.3g}")
             ax.set_title(panel, loc="left")
+            ax.set_xlabel("judgments (k)")
         style.outside(fig, axes[0])
-        style.note(fig, "PUBLISHED accuracy (%) against k, by 2505.14674 and 2504.02495: other models, other data.")
+        where = "Hollow, dotted: PUBLISHED by 2505.14674 and 2504.02495, other models on other benchmarks."
+        style.note(
+            fig, f"Accuracy over that at k = 1 (points). {where}" + (" Filled: ours." if ours is not None else "")
+        )
         return style.finish(fig, "published", shown)
+
+
+_PANELS = {"verdicts": ("majority",), "scores": ("sum", "meta", "weighted")}
 
 
 def budgets(table: pd.DataFrame, *, title: str = "") -> Figure:

@@ -50,10 +50,15 @@ def votes(
     how: str = "majority",
     meta: Floats | None = None,
     p_first: Floats | None = None,
+    meta_size: float = 1.0,
     profile: str = "",
     seed: int = 0,
 ) -> pd.DataFrame:
     """Units of k votes for every k of `ks`, balanced over both orders; k is the number of judgments paid for.
+
+    A meta RM reads every judgment that it weighs: a token read costs as many FLOPs as one generated (2 N), so with a
+    meta RM of `meta_size` judges' sizes each generated token counts 1 + `meta_size` times. Prompts are read too, by
+    judge and meta RM, and counted for neither.
 
     `how`: "majority"; "soft" (`p_first`); "sum" of scores; "meta" (the better half by `meta`, summed) or "weighted"
     (all, weighted by it). Raises ValueError for a k beyond the pool and for a `how` that the pool has no data for.
@@ -78,7 +83,9 @@ def votes(
             vote = meta_vote(one.scores, one.best, meta, k, weighted=how == "weighted", **args)
         else:
             raise ValueError(f"how must be majority, soft, sum, meta or weighted, not {how!r}")
-        out.append(_units(one, how, k, vote, profile, seed))
+        units = _units(one, how, k, vote, profile, seed)
+        weighs = how in ("meta", "weighted")
+        out.append(units.assign(tokens=units["tokens"] * (1 + meta_size)) if weighs else units)
     return pd.concat(out, ignore_index=True)
 
 

@@ -38,16 +38,16 @@ _NUMERIC = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What is asked for: all of it must hold. No judges means all; a field that is empty may be anything.
+    """What is asked for: all of it must hold. No judges means all; a field that is None may be anything.
 
     Raises ValueError for an unknown filter or sort.
     """
 
     filters: tuple[str, ...] = ()
     judges: tuple[str, ...] = ()
-    benchmark: str = ""
-    section: str = ""
-    difficulty: str = ""
+    benchmark: str | None = None
+    section: str | None = None
+    difficulty: str | None = None
     q: str = ""
     sort: str = "given"
 
@@ -161,7 +161,7 @@ def match(item: Record, query: Query, *, long: Mapping[str, int], noted: Collect
     """Whether the item is asked for."""
     for name in FIELDS:
         wanted = getattr(query, name)
-        if wanted and item[name] != wanted:
+        if wanted is not None and item[name] != wanted:
             return False
     if not set(query.filters) <= set(flags(item, query.judges, long=long, noted=noted)):
         return False

@@ -128,7 +128,7 @@ class Index:
             keep &= (flags & self._bit(name) > 0) if name in self.names else False
         for name in FIELDS:
             wanted = getattr(query, name)
-            if wanted:
+            if wanted is not None:
                 keep &= self._fields[name] == wanted
         chosen = self._chosen(query.judges)
         for term in terms(query.q):

@@ -6,7 +6,7 @@ const framed = window.parent !== window; // in a notebook the address is not our
 const ROW = 50;
 
 const state = {
-  query: { filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" },
+  query: { filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "", sort: "given" },
   meta: null, found: null, at: -1, item: null, key: null,
   pinned: null, // trace ids that the reader, or the link, chose; null: the default ones
   columns: 0, // 0: as many as there is reason for
@@ -47,13 +47,14 @@ async function find() {
     $("none").hidden = !!found.total || !all;
     $("rows").style.height = found.total * ROW + "px";
     const { filters, judges, section, difficulty, benchmark } = state.query;
-    const active = filters.length + [section, difficulty, benchmark].filter((v) => v !== null).length + !!judges.length;
+    const active = filters.length + [section, difficulty, benchmark].filter(Boolean).length + !!judges.length;
     $("active").textContent = active ? `(${active} on)` : "";
     $("clear").disabled = !active && !state.query.q;
     if (state.at >= 0) reveal(state.at);
     else $("list").scrollTop = 0;
     drawRows();
     steps();
+    if (state.item) drawFacts();
   } catch (problem) {
     fail(problem);
   }
@@ -172,14 +173,11 @@ function steps() {
 }
 
 function drawItem() {
-  const { item } = state;
+  const { item, meta } = state;
   $("item-name").replaceChildren();
   plain($("item-name"), item.id || "(no name)");
-  const facts = [item.section && `section ${item.section}`, item.difficulty && `difficulty ${item.difficulty}`];
-  facts.push(item.benchmark, item.source, count(item.traces.length, "trace"));
-  $("facts").replaceChildren(...facts.filter(Boolean).map((text) => make("bdi", { className: "fact" }, flat(text))));
-  if (state.found && state.at < 0) $("facts").append(make("span", { className: "fact warn" }, "not in the list as filtered"));
-  if (!framed) document.title = `${flat(item.id, 60)} · ${state.meta.title}`;
+  drawFacts();
+  if (!framed) document.title = `${flat(item.id, 60)} · ${flat(meta.title, 100)}`;
   const note = source.notes.get(state.key) || "";
   $("note-text").value = note;
   $("note-state").textContent = "";
@@ -188,6 +186,19 @@ function drawItem() {
   drawPrompt(item);
   drawLegend();
   chooseColumns();
+}
+
+function drawFacts() {
+  const { item, meta } = state;
+  const facts = [item.section && `section ${item.section}`, item.difficulty && `difficulty ${item.difficulty}`];
+  facts.push(item.benchmark, item.source, count(item.traces.length, "trace"));
+  $("facts").replaceChildren(...facts.filter(Boolean).map((text) => make("bdi", { className: "fact" }, flat(text))));
+  const missing = meta.judges.filter((judge) => !item.traces.some((t) => t.judge === judge));
+  if (missing.length) {
+    const what = missing.length > 2 ? `${missing.length} judges` : missing.map((judge) => flat(judge, 40)).join(" and ");
+    $("facts").append(make("span", { className: "fact", title: flat(missing.join(", "), 1000) }, "no trace by ", make("bdi", {}, what)));
+  }
+  if (state.found && state.at < 0) $("facts").append(make("span", { className: "fact warn" }, "not in the list as filtered"));
 }
 
 function textBlock(text, label, limit) {
@@ -223,6 +234,7 @@ function drawPrompt(item) {
   if (n && !item.best.length) parts.push(make("p", { className: "small" }, "Which response is better is not known."));
   const top = $("prompt");
   top.replaceChildren(...parts);
+  top.className = n > 1 && n < 4 ? "beside" : "";
   top.tabIndex = 0;
   top.scrollTop = 0;
   fitPrompt();
@@ -271,14 +283,12 @@ function defaults(item) {
     const orders = [...grouped(item.traces, (t) => t.order)].map(([order, traces]) => [order, new Set(traces.map((t) => t.judge)).size]);
     const best = Math.max(...orders.map(([, n]) => n));
     const order = orders.filter(([, n]) => n === best).map(([name]) => name).sort()[0];
-    const first = judges.map((judge) => {
-      const traces = own.get(judge) || [];
-      return traces.find((t) => t.order === order) || traces[0] || { judge, order: "", sample: 0, missing: true };
-    });
-    const rest = item.traces.filter((t) => judges.includes(t.judge) && !first.includes(t));
-    const all = [...first, ...rest].slice(0, wanted);
-    // The same judges on every item, also where one misses; but not a row of nothing where others have something.
-    return (all.some((t) => !t.missing) ? all : [...first.filter((t) => !t.missing), ...rest].slice(0, wanted)).map(idOf);
+    const present = judges.filter((judge) => own.has(judge));
+    const first = present.map((judge) => own.get(judge).find((t) => t.order === order) || own.get(judge)[0]);
+    const rest = item.traces.filter((t) => present.includes(t.judge) && !first.includes(t));
+    // Where every judge has a column, one that misses this item keeps it; where there are many, those that judged go first.
+    if (judges.length <= wanted && !state.columns) return judges.map((judge) => idOf(first[present.indexOf(judge)] || { judge, order: "", sample: 0 }));
+    return [...first, ...rest].slice(0, wanted).map(idOf);
   }
   const traces = own.get(judges[0]) || [];
   const samples = [...grouped(traces, (t) => t.order).values()];
@@ -316,7 +326,9 @@ function drawColumns() {
     button.setAttribute("aria-pressed", String(Number(button.textContent) === n));
   if (!n) return box.replaceChildren(make("p", { className: "missing" }, "This item has no trace."));
   compare();
+  const [had, tag] = [[...box.children].findIndex((one) => one.contains(document.activeElement)), document.activeElement.tagName];
   box.replaceChildren(...state.ids.map((_, i) => column(i)));
+  if (had >= 0) (box.children[had] || box.lastElementChild).querySelector(tag === "SELECT" ? "select" : ".body").focus();
 }
 
 const STATES = {
@@ -329,7 +341,7 @@ function verdict(item, t) {
   if (t.state !== "read") return [STATES[t.state] || flat(t.state)];
   if (t.choice === null) return ["No pick: some score could not be read"];
   if (t.choice === "tie") return ["Calls it a tie"];
-  const strong = t.strength ? ` by ${t.strength}` : "";
+  const strong = t.strength ? ` (strength ${t.strength})` : "";
   const where = t.shown.indexOf(t.choice);
   const shown = where < 0 ? "" : t.shown.length > 1 ? `, shown ${place(where, t.shown.length)}` : "";
   return ["Prefers ", named(t.choice), `${strong}${shown}`];
@@ -371,7 +383,6 @@ function chooser(i) {
     state.pinned = ids;
     chooseColumns();
     address(false);
-    $("columns").children[i].querySelector("select").focus();
   });
   return select;
 }
@@ -381,10 +392,11 @@ function column(i) {
   const t = state.shown[i];
   const box = make("section", { className: "column", "aria-label": `Trace ${i + 1}` });
   const head = make("header", {}, make("div", { className: "pick" }, make("kbd", { "aria-hidden": "true" }, String(i + 1)), chooser(i)));
-  box.append(head);
+  const body = make("div", { className: "body", tabIndex: 0, role: "group", "aria-label": `Text of trace ${i + 1}` });
+  box.append(head, body);
   if (!t) {
     const judge = state.ids[i].split("|").slice(0, -2).join("|");
-    box.append(make("p", { className: "missing" }, "Judge ", make("bdi", {}, flat(judge)), " has no trace of this item."));
+    body.append(make("p", { className: "missing" }, "Judge ", make("bdi", {}, flat(judge)), " has no trace of this item."));
     return box;
   }
   const [kind, word] = correctness(t);
@@ -397,13 +409,11 @@ function column(i) {
   for (const fact of facts) line.append(make("span", { className: "fact" }, fact));
   head.append(line);
   if (t.note) head.append(make("p", { className: "small reason", dir: "auto" }, flat(t.note, 300)));
-  const body = make("div", { className: "body", tabIndex: 0, role: "group", "aria-label": `Text of trace ${i + 1}` });
   if (t.values) body.append(scoreTable(item, t));
   drawTrace(body, t, i);
   const lead = () => { state.lead = i; };
   for (const event of ["pointerenter", "wheel", "focusin", "touchstart"]) body.addEventListener(event, lead, { passive: true });
   body.addEventListener("scroll", () => follow(i, body), { passive: true });
-  box.append(body);
   return box;
 }
 
@@ -423,7 +433,7 @@ function scoreTable(item, t) {
   table.append(rows);
   if (t.values.length <= 8) return table;
   const top = t.values.flatMap((v, i) => (v === best ? [letter(i)] : []));
-  return make("details", { className: "score-box" }, make("summary", {}, `${t.values.length} scores, highest: ${top.join(", ")} (${best})`), table);
+  return make("details", { className: "score-box" }, make("summary", {}, `${t.values.length} scores, highest: ${top.join(", ")} (${+best.toPrecision(6)})`), table);
 }
 
 const TITLES = {
@@ -475,7 +485,7 @@ function rangesOf(t, i) {
     if (name === "verdict") ranges.push([start, end, "m-verdict", "verdict"]);
     else if (name === "mention") {
       const response = t.shown[Number(what)];
-      if (response !== undefined) ranges.push([start, end, `m-mention m-r${response % 6} l${response % 26}`, `means response ${letter(response)}`]);
+      if (response !== undefined) ranges.push([start, end, `m-mention m-r${response % 6}`, `means response ${letter(response)}`, letter(response)]);
     } else if (name === "pattern") ranges.push([start, end, `m-pattern p${familyNumber(what)}`, flat(what, 40)]);
   }
   for (const [start, end, name] of t.blocks) {
@@ -553,7 +563,7 @@ function drawLegend() {
     const sample = make("span", { className: look }, label);
     if (kind === "mention") {
       const n = Math.min(4, Math.max(2, item.responses.length));
-      for (let i = 0; i < n; i++) sample.append(" ", make("span", { className: `m-mention m-r${i} l${i}` }, letter(i)));
+      for (let i = 0; i < n; i++) sample.append(" ", make("span", { className: `m-mention m-r${i}` }, letter(i)));
     }
     button.append(sample);
     button.addEventListener("click", () => {
@@ -707,12 +717,11 @@ const KEYS = [
   ["p", "", "fold or unfold query and responses", () => document.body.classList.toggle("folded")],
   ["t", "", "light or dark", () => $("theme").click()],
   ["?", "", "this help", () => $("help").showModal()],
-  ["Esc", "", "leave the search or a note", () => {}],
+  ["Esc", "", "clear the search, leave a note", () => {}],
 ];
 
 function focusColumn(n) {
-  const column = $("columns").children[n - 1];
-  const target = column?.querySelector(".body") || column?.querySelector("select");
+  const target = $("columns").children[n - 1]?.querySelector(".body");
   if (!target) return say(`There is no column ${n}.`);
   target.focus();
   state.lead = n - 1;
@@ -724,7 +733,10 @@ function onKey(event) {
   const { target, key } = event;
   const writes = target.matches("textarea, select, input:not([type=checkbox])");
   if (key === "Escape" && writes) return target === $("note-text") ? $("note-button").focus() : target.blur();
-  if (target === $("q") && (key === "ArrowDown" || key === "Enter")) return state.found?.total && $("list").focus();
+  if (target === $("q") && (key === "ArrowDown" || key === "Enter") && state.found?.total) {
+    $("list").focus();
+    return state.at < 0 && step(1);
+  }
   if (writes || !state.keys || !state.found) return;
   if (target === $("list") && onListKey(key)) return event.preventDefault();
   let action = KEYS.find(([name]) => name === key)?.[3];
@@ -768,13 +780,10 @@ function drawFilters() {
   if (first >= 0) buttons.splice(first, 0, make("span", { className: "break" }, "Patterns"));
   $("filters").replaceChildren(...buttons);
   for (const [name, values] of [["section", meta.sections], ["difficulty", meta.difficulties], ["benchmark", meta.benchmarks]]) {
-    const options = values.map((value) => make("option", { value: "=" + value }, flat(value, 60) || "(none)"));
+    const options = values.filter(Boolean).map((value) => make("option", { value }, flat(value, 60)));
     $(name).replaceChildren(make("option", { value: "" }, "all"), ...options);
     $(`l-${name}`).hidden = values.length < 2;
-    $(name).addEventListener("change", () => {
-      state.query[name] = $(name).value ? $(name).value.slice(1) : null;
-      find();
-    });
+    $(name).addEventListener("change", () => { state.query[name] = $(name).value; find(); });
   }
   $("sort").addEventListener("change", () => { state.query.sort = $("sort").value; find(); });
   $("judges").replaceChildren(...meta.judges.map((judge) => {
@@ -797,7 +806,7 @@ function chooseJudges() {
 }
 
 function clearAll() {
-  Object.assign(state.query, { filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "" });
+  Object.assign(state.query, { filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "" });
   for (const name of ["section", "difficulty", "benchmark", "q"]) $(name).value = "";
   for (const button of $("filters").querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
   for (const box of $("judges").querySelectorAll("input")) box.checked = true;

@@ -176,7 +176,8 @@ def _items(handler: _Handler, given: dict[str, list[str]]) -> Any:
     query = Query(
         filters=tuple(name for value in given.get("filters", ()) for name in value.split(",") if name),
         judges=_judges(given.get("judges", ()), handler.server.view.index.judges),
-        **{name: _one(given, name) or "" for name in (*FIELDS, "q")},
+        **{name: _one(given, name) for name in FIELDS},
+        q=_one(given, "q") or "",
         sort=_one(given, "sort") or "given",
     )
     numbers = {name: _number(given, name) for name in ("offset", "limit") if name in given}

@@ -2,7 +2,7 @@
 //   await source.meta()       { title, judges, families, sections, difficulties, benchmarks, items, note, counts? }
 //   await source.find(query)  { total, row(i) or undefined, need(from, to): promise or null }
 //   await source.item(benchmark, id), source.notes (a Map), await source.keep(benchmark, id, text)
-// query: { filters: [name], judges: [name] or [], section, difficulty, benchmark (null: any), q, sort }.
+// query: { filters: [name], judges: [name] or [], section, difficulty, benchmark ("": any), q, sort }.
 // What a filter means is stated in rrmlib/viewer/filters.py; a test compares the two.
 
 const FILTERS = [
@@ -173,7 +173,7 @@ class Embedded {
     const { items, title, judges, families, note } = this.data;
     const counts = {};
     for (const { flags } of this.factsFor([])) for (const flag of flags) counts[flag] = (counts[flag] || 0) + 1;
-    const values = (field) => [...new Set(items.map((item) => item[field]))];
+    const values = (field) => [...new Set(items.map((item) => item[field]))].filter(Boolean);
     const [sections, benchmarks] = [values("section"), values("benchmark")];
     const difficulties = values("difficulty").sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
     return { title, judges, families, note, sections, benchmarks, difficulties, items: items.length, counts };
@@ -187,9 +187,9 @@ class Embedded {
     let found = [];
     for (let i = 0; i < items.length; i++) {
       const item = items[i];
-      if (query.section !== null && item.section !== query.section) continue;
-      if (query.difficulty !== null && item.difficulty !== query.difficulty) continue;
-      if (query.benchmark !== null && item.benchmark !== query.benchmark) continue;
+      if (query.section && item.section !== query.section) continue;
+      if (query.difficulty && item.difficulty !== query.difficulty) continue;
+      if (query.benchmark && item.benchmark !== query.benchmark) continue;
       const noted = this.notes.has(keyOf(item.benchmark, item.id));
       if (!query.filters.every((name) => (name === "noted" ? noted : facts[i].flags.has(name)))) continue;
       if (terms.length) {
@@ -258,7 +258,7 @@ class Server {
 
   async find(query) {
     const PAGE = 100;
-    const asked = Object.entries({ ...query, limit: PAGE }).filter(([, value]) => value !== null);
+    const asked = Object.entries({ ...query, limit: PAGE }).filter(([, value]) => value !== "");
     const given = asked.flatMap(([name, value]) => [value].flat().map((each) => `${name}=${percent(String(each))}`));
     const pages = new Map();
     const get = (page) => {

@@ -53,8 +53,9 @@ function edge(text, at) {
   return at > 0 && code >= 0xdc00 && code <= 0xdfff && (text.charCodeAt(at - 1) & 0xfc00) === 0xd800 ? at - 1 : at;
 }
 
-// ranges: [start, end, class name, label], sorted by start, overlapping as they like. Each piece of text between two
-// borders is one span with every class that holds there; the first piece of a range also has "<class>-starts".
+// ranges: [start, end, class name, label, sign], sorted by start, overlapping as they like. Each piece of text between
+// two borders is one span with every class that holds there; the first piece of a range also has "<class>-starts", and
+// its last one carries the sign, if it has one.
 function marked(parent, text, from, to, ranges) {
   const inside = ranges.filter(([start, end]) => start < to && end > from && start < end);
   const borders = new Set([from, to]);
@@ -78,6 +79,8 @@ function marked(parent, text, from, to, ranges) {
     }
     const labels = [...new Set(active.map((range) => range[3]).filter(Boolean))];
     const span = make("span", { className: [...classes].join(" "), title: labels.join(" · ") || undefined });
+    const sign = active.find((range) => range[4] && range[1] === end);
+    if (sign) span.dataset.sign = sign[4];
     plain(span, piece);
     parent.append(span);
   }
@@ -121,7 +124,7 @@ function wordsOf(text, numbers) {
 }
 
 // { left, right, same, words }: ranges found in only one of two texts; null where the budget of steps did not suffice.
-function difference(left, right, budget = 4e7) {
+function difference(left, right, budget = 2e7) {
   const numbers = new Map();
   const [a, b] = [wordsOf(left, numbers), wordsOf(right, numbers)];
   const kept = common(a.ids, b.ids, budget);

@@ -29,7 +29,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,6 +42,9 @@ from rrmlib.exchange import StoreError, pack, unpack
 from rrmlib.judge import read_judgments
 from rrmlib.judgment import Judgment
 from rrmlib.lab import SPLITS
+from rrmlib.patterns import FOLDER as LEXICONS
+from rrmlib.patterns import load as load_lexicon
+from rrmlib.patterns import marks
 from rrmlib.store import JUDGMENTS, Store
 from rrmlib.viewer.filters import FIELDS, FILTERS, Query, by_difficulty
 from rrmlib.viewer.index import Index, Writer
@@ -53,6 +55,7 @@ ItemsOf = Callable[[str], Sequence[Item]]  # benchmark -> its items, none where 
 MOST = 500  # items of a page
 NOTE = 20_000  # characters of a note
 NOTES = "notes (benchmark TEXT NOT NULL, item TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (benchmark, item))"
+_LAB = re.compile(r"lab-(.+)-seed([0-9]+)-([0-9a-f]{8})")  # `Lab.benchmark`
 _COLUMNS = 'rowid, benchmark, judge, item, "order", sample, key, crc, finish, tokens, parser, state, value, note'
 
 
@@ -77,7 +80,7 @@ def items_of(store: str | Path, *, given: Mapping[str, Sequence[Item]] | None = 
 
 
 def _lab_items(store: Path, benchmark: str) -> Sequence[Item]:
-    named = re.fullmatch(r"lab-(.+)-seed([0-9]+)-([0-9a-f]{8})", benchmark)
+    named = _LAB.fullmatch(benchmark)
     if not named:
         return ()
     split, seed, key = named.groups()
@@ -96,14 +99,10 @@ def section_of(item: Item) -> str:
     return SECTION.get(item.subset, item.subset)
 
 
-def marks_of() -> tuple[Patterns | None, str]:
-    """What finds reasoning patterns, and a digest of what it goes by; None where this library has none."""
-    if find_spec("rrmlib.patterns") is None:
-        return None, ""
-    package = Path(__file__).parents[1]
-    sources = [package / "patterns.py", *sorted((package / "lexicons").glob("*.toml"))]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources if file.is_file())).hexdigest()
-    return import_module("rrmlib.patterns").marks, digest
+def patterns_of(benchmark: str) -> Patterns:
+    """What finds reasoning patterns in traces of a benchmark: the lab's judges write no English."""
+    lexicon = load_lexicon("lab" if _LAB.fullmatch(benchmark) else "english")
+    return lambda text: marks(text, lexicon)
 
 
 def is_store(path: Path) -> bool:
@@ -178,9 +177,9 @@ class _Benchmark:
 class View:
     """A store with its index and the reader's notes. Any thread may ask.
 
-    `items` gives the items of a benchmark, `section` their section, `patterns` the marks of reasoning patterns, of
-    which `lexicon` says which they are; `judges` are those that are shown (all where none are named). Raises
-    StoreError, also where judgments do not fit the items, and ValueError for an unknown judge.
+    `items` gives the items of a benchmark, `patterns` what finds reasoning patterns in its traces (known to the index
+    by its name and place); `judges` are those that are shown, all where none are named. Raises StoreError, also where
+    judgments do not fit the items, and ValueError for an unknown judge.
     """
 
     def __init__(
@@ -188,18 +187,18 @@ class View:
         path: str | Path,
         items: ItemsOf | None = None,
         *,
-        section: str | Callable[[Item], str] = "subset",
-        patterns: Patterns | None = None,
-        lexicon: str = "",
+        patterns: Callable[[str], Patterns] = patterns_of,
         quiet: bool = False,
         patience: float = 10.0,
         judges: Sequence[str] = (),
     ):
         self.path = Path(path)
         self._items_of = items or items_of(path)
-        self._section, self._patterns, self._quiet, self._patience = section, patterns, quiet, patience
+        self._patterns, self._quiet, self._patience = patterns, quiet, patience
         sources = [Path(__file__).with_name(name) for name in ("view.py", "index.py", "filters.py", "records.py")]
-        self._code = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + lexicon.encode()).hexdigest()
+        sources += [Path(__file__).parents[1] / "patterns.py", *sorted(LEXICONS.glob("*.toml"))]
+        named = f"{patterns.__module__}.{patterns.__qualname__}".encode()
+        self._code = hashlib.sha256(b"".join([named, *(file.read_bytes() for file in sources)])).hexdigest()
         self._known: dict[str, _Benchmark] = {}
         self._renewing = threading.Lock()
         self._trouble, self._building = "", False
@@ -322,8 +321,9 @@ class View:
         item, asked = self._benchmark(benchmark).items.get(name), tuple[Message, ...]()
         if item is None:
             item, asked = _asked(db, [judgment for judgment, _ in said])
-        record = item_record(item, name, benchmark=benchmark, section=self._section, asked=asked)
-        record["traces"] = [trace_record(j, item, parser=parser, patterns=self._patterns) for j, parser in said]
+        record = item_record(item, name, benchmark=benchmark, section=section_of, asked=asked)
+        patterns = self._patterns(benchmark)
+        record["traces"] = [trace_record(j, item, parser=parser, patterns=patterns) for j, parser in said]
         return record
 
     def _places(self) -> list[Path]:
@@ -340,7 +340,7 @@ class View:
         a note."""
         index = self.index
         growing = "the store has grown and is being indexed: reload in a moment" if self._building else ""
-        fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads if getattr(h, name)) for name in FIELDS}
+        fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads) for name in FIELDS}
         flags = index.flags(self._judges, {(note["benchmark"], note["id"]) for note in self.notes()})
         counts = {name: int((flags >> bit & 1).sum()) for bit, name in enumerate(index.names)}
         return {

@@ -177,6 +177,13 @@ def test_what_is_unread_forced_or_without_limit_is_said() -> None:
     assert "At most 1.2 % unreadable" in text
     assert "no limit" in text
     assert "PUBLISHED" in said(draw("published"))
+    ours = votes().assign(section="overall")
+    fig = scaling.published(published(), ours)
+    assert "ours" in said(fig).lower()
+    filled = [
+        line for line in fig.axes[0].lines if line.get_linestyle() == "-" and line.get_marker() not in ("None", "")
+    ]
+    assert filled
 
 
 def test_a_judge_that_writes_nothing_stands_at_the_left_edge_of_the_frontier() -> None:

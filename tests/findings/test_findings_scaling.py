@@ -97,6 +97,11 @@ def test_the_meta_rm_that_knows_what_is_right_keeps_the_right_half():
     knows = 1.0 * (graded.choices == graded.labels[:, None])
     best, plain = (scaling.votes(graded, [4], how=how, meta=knows)["credit"].mean() for how in ("meta", "sum"))
     assert best > plain
+    half, none = (
+        scaling.votes(graded, [4], how="meta", meta=knows, meta_size=m)["tokens"].to_numpy() for m in (0.5, 0)
+    )
+    assert half == pytest.approx(1.5 * none)  # what it reads of the judgments is paid for, by its size
+    assert none == pytest.approx(scaling.votes(graded, [4], how="sum")["tokens"].to_numpy())
     with pytest.raises(ValueError, match="need the meta RM"):
         scaling.votes(graded, [8], how="meta")
 

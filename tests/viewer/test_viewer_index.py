@@ -21,7 +21,7 @@ from rrmlib.judgment import Judgment, Reading, Scores, State, Verdict
 from rrmlib.params import JudgeSpec
 from rrmlib.store import Store
 from rrmlib.viewer.filters import FILTERS, SORTS, Query, flags, select, thresholds
-from rrmlib.viewer.view import View, items_of
+from rrmlib.viewer.view import View, items_of, patterns_of
 
 WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
 DEMO = WORKED["document"]["items"]
@@ -84,7 +84,7 @@ def demo_store(path):
 
 
 def view_of(path, **options):
-    return View(path, items_of(path, given={"demo": ITEMS}), quiet=True, **({"patterns": patterns} | options))
+    return View(path, items_of(path, given={"demo": ITEMS}), quiet=True, **({"patterns": lambda _: patterns} | options))
 
 
 @pytest.fixture
@@ -141,8 +141,8 @@ def test_an_item_and_a_document_are_those_of_the_records(shared):
 def test_meta_says_what_there_is_and_what_is_missing(shared):
     meta = shared.meta()
     assert (meta["judges"], meta["families"], meta["items"]) == (["a", "b"], ["reflection", "transition"], 7)
-    assert meta["sections"] == ["reasoning", "chat", "lists"]
-    assert meta["difficulties"] == ["2", "2.5", "10", "easy"]
+    assert meta["sections"] == ["reasoning", "chat", "lists", ""]
+    assert meta["difficulties"] == ["2", "2.5", "10", "easy", ""]
     assert meta["benchmarks"] == ["demo"]
     assert (meta["counts"]["wrong"], meta["counts"]["noted"], meta["counts"]["pattern:transition"]) == (5, 1, 1)
     assert meta["note"] == ("1 item known by name only: shown as asked, right or wrong unknown; judge b misses 1 item")
@@ -259,6 +259,13 @@ def test_other_items_than_those_judged_are_refused(tmp_path):
         View(path, items_of(path, given={"demo": wrong}), quiet=True)
 
 
+def test_traces_of_the_lab_are_read_by_its_own_lexicon():
+    text = "Wait, I should check that.\n1: 4-4=0 ok"
+    english, lab = (list(patterns_of(name)(text)) for name in ("builtin", "lab-test-seed3-01234567"))
+    assert "reflection" in {family for _, _, family in english}
+    assert english != lab
+
+
 # --- Never stale, never in the way ------------------------------------------------------------------------------------
 
 
@@ -288,10 +295,10 @@ def test_the_index_is_kept_and_made_again_only_where_something_changed(tmp_path)
     assert "disagree" in view_of(path).page(Query())["items"][0]["flags"]
     assert side.stat().st_ino != made
     made = side.stat().st_ino
-    view_of(path, lexicon="another")
+    View(path, items_of(path, given={"demo": ITEMS[1:]}), quiet=True)
     assert side.stat().st_ino != made
     made = side.stat().st_ino
-    View(path, items_of(path, given={"demo": ITEMS[1:]}), quiet=True)
+    View(path, items_of(path, given={"demo": ITEMS[1:]}), quiet=True, patterns=lambda _: patterns)
     assert side.stat().st_ino != made
     side.write_bytes(side.read_bytes()[:-100])  # cut short: made again
     assert view_of(path).page(Query())["total"] == 7

@@ -22,6 +22,7 @@ const count = () => page.textContent("#count");
 const ids = () => page.$$eval("#rows .id", (all) => all.map((one) => one.textContent));
 const current = () => page.textContent("#item-name");
 const idle = () => page.waitForTimeout(120);
+const shows = (selector, text) => page.waitForFunction(([s, t]) => document.querySelector(s).textContent.startsWith(t), [selector, text]);
 const filter = (name) => page.click(`[data-filter="${name}"]`);
 """
 
@@ -84,7 +85,7 @@ def test_filters_search_and_sort_are_combined_and_counted(read):
         """
         const out = [await count(), await current()];
         await filter("disagree"); await idle(); out.push(await count());
-        await filter("wrong"); await page.selectOption("#section", "=chat"); await idle(); out.push(await count());
+        await filter("wrong"); await page.selectOption("#section", "chat"); await idle(); out.push(await count());
         await page.click("#clear"); await idle(); out.push(await count());
         await page.fill("#q", '"on ITEM 7" decide'); await idle(); out.push(await count());
         await page.fill("#q", '"on item 13" decide'); await idle(); out.push(await count(), await ids());
@@ -130,7 +131,7 @@ def test_keys_go_to_items_disagreements_and_columns(read):
         out.push(await page.inputValue("#q"), await count());
         await press("Escape"); await press("?"); out.push(await page.isVisible("#help"));
         await press("j"); await press("Escape"); out.push(await page.isVisible("#help"), await current());
-        await page.click("#clear"); await page.focus("#list"); await press("End"); out.push(await current());
+        await shows("#count", "24 items"); await page.focus("#list"); await press("End"); out.push(await current());
         await press("Home"); await press("PageDown"); out.push(await page.getAttribute("#list", "aria-activedescendant"));
         await press("?"); await page.uncheck("#keys-on"); await press("Escape");
         await page.focus("#item-name"); await press("k"); out.push(await current());
@@ -180,7 +181,7 @@ def test_filters_mean_here_what_they_mean_in_python(browser):
         f"""const worked = {json.dumps(WORKED)};
         const source = new Embedded(worked.document);
         for (const [benchmark, id] of worked.noted) source.notes.set(keyOf(benchmark, id), "noted");
-        const none = {{ filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" }};
+        const none = {{ filters: [], judges: [], section: "", difficulty: "", benchmark: "", q: "", sort: "given" }};
         const ids = [];
         return (async () => {{
           for (const {{ query }} of worked.cases) {{
@@ -304,8 +305,14 @@ def test_default_columns_are_judges_in_one_order_then_orders_then_samples(read):
     one = document([item("a", [trace("j", o, 0, sample=s) for o in ("AB", "BA") for s in range(2)])])
     assert read(one, code) == ["j|AB|0", "j|BA|0"]
     assert read(one, 'await page.click("#how-many button:nth-of-type(4)");' + code) == ["j|AB|0", "j|BA|0", "j|AB|1", "j|BA|1"]  # fmt: skip
-    missing = read(small(), 'return await page.textContent(".column:nth-child(2)");', fragment="#item=q04")
-    assert "Judge base-s has no trace of this item." in missing
+    two = document([item("a", [trace(j, "AB", 0) for j in "xy"]), item("b", [trace("y", "AB", 0)])])
+    missing = read(
+        two,
+        'return await page.textContent("#facts") + await page.textContent(".column:nth-child(1)");',
+        fragment="#item=b",
+    )
+    assert "no trace by x" in missing
+    assert "Judge x has no trace of this item." in missing
 
 
 # --- Difference -------------------------------------------------------------------------------------------------------
@@ -352,7 +359,7 @@ def test_a_difference_gives_up_within_its_budget_and_takes_long_texts_that_are_a
     assert found[1] == [1, 1]
     assert found[2][0][1] - found[2][0][0] == 3
     assert found[3] is None
-    assert found[4] < 5000
+    assert found[4] < 20_000  # about 1 s where nothing else runs
 
 
 def test_the_difference_of_two_traces_is_marked_and_counted(read):

@@ -200,7 +200,7 @@ def test_only_the_loopback_is_listened_on(server):
 def test_meta_items_and_item(server):
     meta = asked(server, "/api/meta")
     assert meta["judges"] == ["j", "k, l"]
-    assert meta["sections"] == ["one", "two"]
+    assert meta["sections"] == ["one", "two", ""]
     assert "judge k, l misses 2 items" in meta["note"]
     page = asked(server, "/api/items?filters=disagree,wrong&sort=longest&offset=0&limit=5")
     assert [item["id"] for item in page["items"]] == ["q/1 ?&"]
@@ -224,7 +224,7 @@ def test_search_over_http(server):
     assert found("\U0001f600") == ["q/1 ?&"]
     assert found("x" * 900) == ["q2"]
     assert found("", section="two") == ["q2"]
-    assert found("", section="") == ["q/1 ?&", "q2", "set"]
+    assert found("", section="") == ["set"]
     assert asked(server, "/api/items?q=lone+%ED%A0%80")["total"] == 1
 
 
@@ -378,6 +378,10 @@ def test_judgments_in_files_can_be_looked_at(builtin, tmp_path, name, capsys):
         (["t.sqlite", "--out", "x.html", "--filter", "nice"], "unknown filter 'nice'"),
         (["t.sqlite", "--filter", "wrong"], "give --out, or choose in the page"),
         (["t.sqlite", "--data", "x"], "say which with --benchmark"),
+        (
+            ["t.sqlite", "--benchmark", "pairs", "--data", "pairs.jsonl"],
+            "of pairs; there are some of builtin",
+        ),
         (["bad.jsonl"], "bad.jsonl:2: not a judgment"),
         (["t.sqlite", "--port", "70000"], "port 70000: ports end at 65535; give another --port"),
     ],
@@ -385,6 +389,8 @@ def test_judgments_in_files_can_be_looked_at(builtin, tmp_path, name, capsys):
 def test_mistakes_are_one_line(builtin, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     first = (tmp_path / "j.jsonl").read_text().splitlines()[0]
+    row = {"id": "q", "query": "?", "first": "a", "second": "b", "label": "tie"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(row))
     (tmp_path / "bad.jsonl").write_text(f'{first}\n{{"item": 3}}\n')
     capsys.readouterr()
     assert main(["view", *arguments]) == 1
