@@ -3,7 +3,7 @@
 A file holds everything: the document is JSON, gzipped, in base64, so that no text of it can end the element that holds
 it, and needs no network. The page's own policy forbids all of it: the one script and the one style are allowed by
 their digest, nothing is loaded, and a fetch is only possible in the page of a server, to that server. What is shown is
-untrusted: the scripts (`text.js`, `source.js`, `reader.js`, joined here) build it from text nodes.
+untrusted: the scripts (`text.js`, `source.js`, `item.js`, `reader.js`, joined here) build it from text nodes.
 
 In a notebook the page lies in a sandboxed frame: it has no address, no storage and no access to the notebook; it works
 in a live JupyterLab and in the executed file. A notebook that is not trusted shows a line of text instead. The cell
@@ -32,7 +32,7 @@ from typing import Any
 
 from rrmlib.artefact import write_whole
 
-SCRIPTS = ("text.js", "source.js", "reader.js")
+SCRIPTS = ("text.js", "source.js", "item.js", "reader.js")
 POLICY = (
     "default-src 'none'; script-src 'sha256-{js}'; style-src 'sha256-{css}'; connect-src {connect}; img-src 'none'; "
     "font-src 'none'; media-src 'none'; object-src 'none'; frame-src 'none'; worker-src 'none'; form-action 'none'; "

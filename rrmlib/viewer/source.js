@@ -2,7 +2,7 @@
 //   await source.meta()       { title, judges, families, sections, difficulties, benchmarks, items, note, counts? }
 //   await source.find(query)  { total, row(i) or undefined, need(from, to): promise or null }
 //   await source.item(benchmark, id), source.notes (a Map), await source.keep(benchmark, id, text)
-// query: { filters: [name], judges: [name] or [], section, difficulty, benchmark ("": any), q, sort }.
+// query: { filters: [name], judges: [name] or [], section, difficulty, benchmark (null: any), q, sort }.
 // What a filter means is stated in rrmlib/viewer/filters.py; a test compares the two.
 
 const FILTERS = [
@@ -47,11 +47,16 @@ function grouped(values, key) {
 
 // For each judge the length at the 75th percentile (nearest rank) of its traces.
 function longFrom(items) {
-  const lengths = grouped(items.flatMap((item) => item.traces), (t) => t.judge);
-  return new Map([...lengths].map(([judge, traces]) => {
-    const sorted = traces.map(lengthOf).sort((a, b) => a - b);
-    return [judge, sorted[Math.ceil(0.75 * sorted.length) - 1]];
-  }));
+  const lengths = grouped(
+    items.flatMap((item) => item.traces),
+    (t) => t.judge,
+  );
+  return new Map(
+    [...lengths].map(([judge, traces]) => {
+      const sorted = traces.map(lengthOf).sort((a, b) => a - b);
+      return [judge, sorted[Math.ceil(0.75 * sorted.length) - 1]];
+    }),
+  );
 }
 
 // The names of the filters that an item passes, and what it is sorted by, over the traces of the judges chosen.
@@ -64,7 +69,8 @@ function factsOf(item, chosen, long) {
     if (most !== null) majorities.add(most);
     const orders = new Set([...grouped(own, (t) => t.order).values()].map(majority).filter((m) => m !== null));
     if (orders.size > 1) flags.add("flipped");
-    if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false)) flags.add("majority_wrong");
+    if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false))
+      flags.add("majority_wrong");
   }
   if (majorities.size > 1) flags.add("disagree");
   let [judged, right, longest] = [0, 0, -1];
@@ -155,7 +161,10 @@ class Embedded {
     if (this.texts[i]) return this.texts[i];
     const item = this.data.items[i];
     const own = [...item.query, ...item.asked].map(([, text]) => text).concat(item.responses);
-    const found = { own: own.map((text) => text.toLowerCase()).join("\0"), traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]) };
+    const found = {
+      own: own.map((text) => text.toLowerCase()).join("\0"),
+      traces: item.traces.map((t) => [t.judge, t.text.toLowerCase()]),
+    };
     return (this.texts[i] = found);
   }
 
@@ -164,7 +173,10 @@ class Embedded {
     if (!this.facts.has(name)) {
       if (this.facts.size > 8) this.facts.clear();
       const chosen = judges.length ? new Set(judges) : null;
-      this.facts.set(name, this.data.items.map((item) => factsOf(item, chosen, this.long)));
+      this.facts.set(
+        name,
+        this.data.items.map((item) => factsOf(item, chosen, this.long)),
+      );
     }
     return this.facts.get(name);
   }
@@ -173,7 +185,7 @@ class Embedded {
     const { items, title, judges, families, note } = this.data;
     const counts = {};
     for (const { flags } of this.factsFor([])) for (const flag of flags) counts[flag] = (counts[flag] || 0) + 1;
-    const values = (field) => [...new Set(items.map((item) => item[field]))].filter(Boolean);
+    const values = (field) => [...new Set(items.map((item) => item[field]))];
     const [sections, benchmarks] = [values("section"), values("benchmark")];
     const difficulties = values("difficulty").sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
     return { title, judges, families, note, sections, benchmarks, difficulties, items: items.length, counts };
@@ -187,9 +199,9 @@ class Embedded {
     let found = [];
     for (let i = 0; i < items.length; i++) {
       const item = items[i];
-      if (query.section && item.section !== query.section) continue;
-      if (query.difficulty && item.difficulty !== query.difficulty) continue;
-      if (query.benchmark && item.benchmark !== query.benchmark) continue;
+      if (query.section !== null && item.section !== query.section) continue;
+      if (query.difficulty !== null && item.difficulty !== query.difficulty) continue;
+      if (query.benchmark !== null && item.benchmark !== query.benchmark) continue;
       const noted = this.notes.has(keyOf(item.benchmark, item.id));
       if (!query.filters.every((name) => (name === "noted" ? noted : facts[i].flags.has(name)))) continue;
       if (terms.length) {
@@ -205,8 +217,12 @@ class Embedded {
       const { item, facts } = found[i];
       const first = item.query.findLast(([role]) => role === "user") || item.query[0] || item.asked.at(-1) || ["", ""];
       return {
-        benchmark: item.benchmark, id: item.id, section: item.section, difficulty: item.difficulty,
-        query_start: first[1].slice(0, 200), flags: [...facts.flags],
+        benchmark: item.benchmark,
+        id: item.id,
+        section: item.section,
+        difficulty: item.difficulty,
+        query_start: first[1].slice(0, 200),
+        flags: [...facts.flags],
         noted: this.notes.has(keyOf(item.benchmark, item.id)),
       };
     };
@@ -219,7 +235,8 @@ class Embedded {
   }
 
   async item(benchmark, id) {
-    const item = this.byKey.get(keyOf(benchmark, id)) || (benchmark ? undefined : this.data.items.find((x) => x.id === id));
+    const item =
+      this.byKey.get(keyOf(benchmark, id)) || (benchmark ? undefined : this.data.items.find((x) => x.id === id));
     if (!item) throw new Error(`there is no item ${flat(id)} in this document`);
     return item;
   }
@@ -232,8 +249,14 @@ class Embedded {
 // encodeURIComponent refuses lone surrogates; they go as the bytes that Python calls surrogatepass.
 function percent(text) {
   const bytes = (code) => [0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f)];
-  const lone = (c) => bytes(c.charCodeAt(0)).map((byte) => "%" + byte.toString(16).toUpperCase()).join("");
-  return text.split(/(\p{Cs})/u).map((part, i) => (i % 2 ? lone(part) : encodeURIComponent(part))).join("");
+  const lone = (c) =>
+    bytes(c.charCodeAt(0))
+      .map((byte) => "%" + byte.toString(16).toUpperCase())
+      .join("");
+  return text
+    .split(/(\p{Cs})/u)
+    .map((part, i) => (i % 2 ? lone(part) : encodeURIComponent(part)))
+    .join("");
 }
 
 class Server {
@@ -252,13 +275,14 @@ class Server {
 
   async meta() {
     const meta = await this.ask("/api/meta");
-    for (const { benchmark, id, text } of (await this.ask("/api/notes")).notes) this.notes.set(keyOf(benchmark, id), text);
+    for (const { benchmark, id, text } of (await this.ask("/api/notes")).notes)
+      this.notes.set(keyOf(benchmark, id), text);
     return meta;
   }
 
   async find(query) {
     const PAGE = 100;
-    const asked = Object.entries({ ...query, limit: PAGE }).filter(([, value]) => value !== "");
+    const asked = Object.entries({ ...query, limit: PAGE }).filter(([, value]) => value !== null);
     const given = asked.flatMap(([name, value]) => [value].flat().map((each) => `${name}=${percent(String(each))}`));
     const pages = new Map();
     const get = (page) => {

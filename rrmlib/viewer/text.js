@@ -17,10 +17,32 @@ const make = (name, properties = {}, ...children) => {
 // Not: tab, new line, what joins letters and emoji, the number signs of Arabic (they have a shape).
 const UNSEEN = /((?![\t\n\u200C\u200D\u0600-\u0605\u06DD\u070F\u08E2]|\r\n)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}])\1*/gu;
 const SHORT = {
-  0: "NUL", 7: "BEL", 8: "BS", 0xb: "VT", 0xc: "FF", 0xd: "CR", 0x1b: "ESC", 0x7f: "DEL", 0xad: "SHY", 0x61c: "ALM",
-  0x200b: "ZWSP", 0x200e: "LRM", 0x200f: "RLM", 0x2028: "LS", 0x2029: "PS", 0x202a: "LRE", 0x202b: "RLE",
-  0x202c: "PDF", 0x202d: "LRO", 0x202e: "RLO", 0x2060: "WJ", 0x2066: "LRI", 0x2067: "RLI", 0x2068: "FSI",
-  0x2069: "PDI", 0xfeff: "BOM",
+  0: "NUL",
+  7: "BEL",
+  8: "BS",
+  0xb: "VT",
+  0xc: "FF",
+  0xd: "CR",
+  0x1b: "ESC",
+  0x7f: "DEL",
+  0xad: "SHY",
+  0x61c: "ALM",
+  0x200b: "ZWSP",
+  0x200e: "LRM",
+  0x200f: "RLM",
+  0x2028: "LS",
+  0x2029: "PS",
+  0x202a: "LRE",
+  0x202b: "RLE",
+  0x202c: "PDF",
+  0x202d: "LRO",
+  0x202e: "RLO",
+  0x2060: "WJ",
+  0x2066: "LRI",
+  0x2067: "RLI",
+  0x2068: "FSI",
+  0x2069: "PDI",
+  0xfeff: "BOM",
 };
 
 function symbolOf(run) {
@@ -141,7 +163,9 @@ function difference(left, right, budget = 2e7) {
   };
   const same = kept.a.reduce((sum, bit) => sum + bit, 0);
   return {
-    left: only(a, kept.a), right: only(b, kept.b), same,
+    left: only(a, kept.a),
+    right: only(b, kept.b),
+    same,
     words: [a.ids.length - same, b.ids.length - same],
   };
 }
@@ -177,8 +201,8 @@ function common(a, b, budget) {
             let x = down ? mine[zero + k + 1] : mine[zero + k - 1] + 1;
             let y = x - k;
             const [startX, startY] = [x, y];
-            if (back) while (x < n && y < m && a[aHigh - 1 - x] === b[bHigh - 1 - y]) x++, y++;
-            else while (x < n && y < m && a[aLow + x] === b[bLow + y]) x++, y++;
+            if (back) while (x < n && y < m && a[aHigh - 1 - x] === b[bHigh - 1 - y]) (x++, y++);
+            else while (x < n && y < m && a[aLow + x] === b[bLow + y]) (x++, y++);
             mine[zero + k] = x;
             steps += 1 + x - startX;
             const met = back ? delta % 2 === 0 && Math.abs(k - delta) <= d : delta % 2 !== 0 && Math.abs(k - delta) < d;

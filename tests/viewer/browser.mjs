@@ -12,11 +12,16 @@ const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 async function check({ url, code, options = {} }) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true, ...options });
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 800 },
+    acceptDownloads: true,
+    ...options,
+  });
   context.setDefaultTimeout(20000);
   const out = { errors: [], requests: [], dialogs: [], pages: 0 };
   context.on("request", (request) => {
-    if (request.url() !== url.split("#")[0] && !request.url().startsWith("blob:")) out.requests.push(request.url().slice(0, 200));
+    if (request.url() !== url.split("#")[0] && !request.url().startsWith("blob:"))
+      out.requests.push(request.url().slice(0, 200));
   });
   context.on("page", (page) => {
     out.pages++;
@@ -31,7 +36,13 @@ async function check({ url, code, options = {} }) {
     const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
     return found.violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
-      .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).slice(0, 5).join(", ")}`);
+      .map(
+        ({ id, nodes }) =>
+          `${id}: ${nodes
+            .map((node) => node.target.join(" "))
+            .slice(0, 5)
+            .join(", ")}`,
+      );
   };
   const AsyncFunction = (async () => {}).constructor;
   try {

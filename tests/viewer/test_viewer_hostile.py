@@ -25,28 +25,25 @@ def seen(browser, tmp_path_factory):
         READY
         + """
         const total = Number((await page.textContent("#count")).split(" ")[0]);
-        const out = { total, shown: [], tags: [], attributes: [] };
-        for (let i = 0; i < total; i++) {
-          const seen = await page.evaluate(() => {
+        const out = await page.evaluate(async (total) => {
+          const [shown, tags, attributes] = [[], new Set(), new Set()];
+          const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+          for (let i = 0; i < total; i++) {
             for (const part of document.querySelectorAll("#main details")) part.open = true;
             for (const part of document.querySelectorAll("#main .more")) part.click();
-            const all = [...document.querySelectorAll("#main *")];
-            return {
-              text: [...document.querySelectorAll(".body .text")].map((e) => e.textContent).join(""),
-              tags: all.map((e) => e.tagName),
-              attributes: all.flatMap((e) => [...e.attributes].map((a) => a.name)),
-            };
-          });
-          out.shown.push(seen.text.slice(0, 3000));
-          out.tags = [...new Set([...out.tags, ...seen.tags])];
-          out.attributes = [...new Set([...out.attributes, ...seen.attributes])];
-          if (i % 20 === 0) { await page.keyboard.press("x"); await page.keyboard.press("2"); }
-          if (i + 1 < total) {
-            const name = i + 1;
-            await page.evaluate(() => document.querySelector("#next").click());
-            await page.waitForFunction((n) => document.querySelector("#list [aria-selected=true]")?.dataset.at === String(n), name);
+            await frame();
+            shown.push([...document.querySelectorAll(".body .text")].map((e) => e.textContent).join("").slice(0, 3000));
+            for (const element of document.querySelectorAll("#main *")) {
+              tags.add(element.tagName);
+              for (const { name } of element.attributes) attributes.add(name);
+            }
+            if (i % 20 === 0) document.querySelector("#diff").click();
+            document.querySelector("#next").click();
+            const now = () => document.querySelector("#list [aria-selected=true]")?.dataset.at;
+            while (i + 1 < total && now() !== String(i + 1)) await frame();
           }
-        }
+          return { total, shown, tags: [...tags], attributes: [...attributes] };
+        }, total);
         await page.fill("#q", "<script"); await page.waitForTimeout(300);
         out.found = await page.textContent("#count");
         await page.click("#notes-file"); await page.fill("#notes-json", '{"version":1,"notes":[{"benchmark":"<img src=x onerror=alert(1)>","id":"<script>","text":"<svg onload=alert(1)>"}]}');
