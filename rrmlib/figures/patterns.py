@@ -101,7 +101,7 @@ def commitment(
                 ax.plot(part["fraction"], part["value"], color=colour, ls=line, marker=marker, ms=4, lw=1.5)
                 if name in ("as the final", "right"):
                     ax.fill_between(part["fraction"], part["lo"], part["hi"], color=colour, alpha=0.14, lw=0)
-            head = f"{judge}, {mode}, n = {int(here['n'].max()):,}"
+            head = style.wrap(f"{judge}, {mode}, n = {int(here['n'].max()):,}", 32)
             if points is not None:
                 head += _points(points, judge, mode, section)
             ax.set_title(head, loc="left", linespacing=1.3)
@@ -166,7 +166,7 @@ def steps(table: pd.DataFrame, *, title: str = "") -> Figure:
                     )
             for line in (0.5, 0.5 + len(kinds)):
                 ax.axhline(line, color=style.RULE, lw=0.8)
-            ax.set_title(f"{judge}, {mode}", loc="left")
+            ax.set_title(style.wrap(f"{judge}, {mode}", 26), loc="left")
             ax.set_xlim(0, 1)
             ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
             ax.grid(axis="x", color=style.RULE, lw=0.6)
@@ -194,7 +194,7 @@ def following(table: pd.DataFrame, *, source: str = "marks", section: str = "all
     style.need(shown, "judge mode section source relation n value lo hi accuracy")
     rows = list(dict.fromkeys(zip(shown["judge"], shown["mode"])))
     with style.apply():
-        fig = style.figure(7.2, 1.2 + 0.36 * len(rows), title)
+        fig = style.figure(7.2, 1.3 + 0.4 * len(rows), title)
         ax = fig.subplots()
         for y, (judge, mode) in enumerate(rows):
             part = shown[(shown["judge"] == judge) & (shown["mode"] == mode)].set_index("relation")
@@ -218,13 +218,13 @@ def following(table: pd.DataFrame, *, source: str = "marks", section: str = "all
             r = part.loc["contradicts"]
             style.beside(ax, y, f"{100 * r['value']:.1f} [{100 * r['lo']:.1f}, {100 * r['hi']:.1f}]")
         style.beside(ax, -0.75, "contradicts (%)", colour=QUIET)
-        ax.set_yticks(range(len(rows)), [f"{judge}, {mode}" for judge, mode in rows])
+        ax.set_yticks(range(len(rows)), [style.wrap(f"{judge}, {mode}", 26) for judge, mode in rows])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xlim(0, 1)
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
         drawn = [Patch(fc=colour, hatch=hatch, ec="white", label=name) for name, (colour, hatch) in RELATIONS.items()]
-        style.legend(ax, 4, handles=drawn, handlelength=1.2)
+        style.legend(ax, 4, handles=drawn, handlelength=1.0, columnspacing=1.2)
         style.note(
             fig,
             f"Read judgments (%), section {section}: the verdict and the {source} of the trace; in the bars: accuracy.",
