@@ -28,6 +28,7 @@ import pandas as pd
 
 from rrmlib import patterns
 from rrmlib.benchmarks import benchmark
+from rrmlib.benchmarks.rows import data_path
 from rrmlib.commitment import along, committed
 from rrmlib.comparison import Comparison, Item
 from rrmlib.engines.base import digest
@@ -44,12 +45,12 @@ from rrmlib.findings.judgments import (
 )
 from rrmlib.findings.traces import centred_ranks
 from rrmlib.judge import open_judge
+from rrmlib.judge import recorded as read_recorded
 from rrmlib.judgment import Judgment, State
 from rrmlib.lab import Lab, items, judged, store
 from rrmlib.params import JudgeSpec, ParameterError
 from rrmlib.patterns import Lexicon
 from rrmlib.probe import probe
-from rrmlib.score import evaluate
 from rrmlib.stats import clustered_mean, paired_difference
 from rrmlib.store import Store
 from rrmlib.world import steps as world_steps
@@ -66,13 +67,18 @@ _FIRST = re.compile(r"\n(?:in )?[1A](?::| |,)")
 # --- How often --------------------------------------------------------------------------------------------------------
 
 
-def recorded(
-    name: str, judges: Sequence[Mapping[str, Any]], kept: Store, *, data: str = "", profile: str = ""
-) -> pd.DataFrame:
-    """Rows of judges (specs) on a benchmark, recorded or live, with the columns that `rates`, `change` and `length`
-    need. Raises what `score.evaluate` raises."""
-    found = evaluate(benchmark(name), [JudgeSpec.parse(dict(spec)) for spec in judges], kept, data=data)
-    return pd.concat([_rows_of(r.items, r.judgments, profile, r.judge) for r in found.results], ignore_index=True)
+def recorded(name: str, judges: Sequence[Mapping[str, Any]], *, data: str = "", profile: str = "") -> pd.DataFrame:
+    """Rows of recorded judges (specs) of a benchmark, each on the items that it judged, with the columns that `rates`,
+    `change` and `length` need. Raises DataError, and ParameterError for a judge that is not recorded."""
+    bench, out = benchmark(name), []
+    shown = bench.load(data_path(data)).items
+    for spec in (JudgeSpec.parse(dict(each)) for each in judges):
+        if spec.engine != "recorded":
+            raise ParameterError(
+                f"judge {spec.name!r}: only recorded judgments are read here, not engine {spec.engine}"
+            )
+        out.append(_rows_of(shown, read_recorded(spec, bench, shown), profile, spec.name))
+    return pd.concat(out, ignore_index=True)
 
 
 def _rows_of(shown: Sequence[Item], said: Sequence[Judgment], profile: str, judge: str) -> pd.DataFrame:

@@ -208,3 +208,8 @@ def test_judges_are_asked_about_as_many_traces_of_each_section(tmp_path, monkeyp
     made.judge("rrm-s", {"careful": 1.0}, mute=1.0)
     with pytest.raises(ParameterError, match="none of its"):
         patterns.probed(made.lab(), ["rrm-s"], 16)
+
+
+def test_only_recorded_judges_of_a_benchmark_are_read():
+    with pytest.raises(ParameterError, match="longest"):
+        patterns.recorded("builtin", [{"name": "longest", "engine": "heuristic", "model": "heuristic:longest"}])
