@@ -27,6 +27,7 @@ FIGURES = {
     "scaling": ["votes", "soft", "ties", "published", "budgets", "spending", "frontier", "difficulty"],
     "multi_response": ["judgments", "tokens", "simulation", "growth"],
     "recorded": ["votes", "resolution", "ratings"],
+    "patterns": ["rates", "length"],
 }
 BEHAVIOURS = [f"base-s.{name}" for name in ("careful", "read", "guess", "first", "longer", "polite")]
 # Judges that are asked for test-time compute alone: pools, budgets, candidates.
@@ -38,6 +39,9 @@ NEEDS = {
     "distillation": {"judges": "*", "models": "*"},
     "rl": {"judges": "*", "models": "*"},
     "ablation": {"judges": "*", "models": "*"},
+    "patterns": {
+        "judges": ["base-s", "base-s.t1", "base-s.careful", "rrm-s", "rrm-s.t1", "distilled-s", "rm-r1-s", "rft-s", "grm-s"]
+    },
     "scaling": {"judges": ["rrm-s", "grm-s", "direct-s", "direct-rl-s", "scalar-s"], "models": ["base-s", "meta-s"]},
 }
 READS = {"scaling": (".pool", ".b"), "multi_response": (".pairs", ".candidates")}
@@ -47,6 +51,8 @@ if profile["needs_recorded"]:
     except DataError as e:
         raise WorkflowError(f"profile {PROFILE}: {e}")
 HAS_LAB = Path(f"params/{PROFILE}/lab.yaml").is_file()
+if HAS_LAB:  # recorded judges cannot be asked
+    FIGURES["patterns"] += ["commitment", "steps", "following"]
 LABS = {str(seed): lab.load(PROFILE, seed) for seed in profile["seeds"]} if HAS_LAB else {}
 LAB = "{sys.executable} -m rrmlib lab"
 SAID = "> {log} 2>&1 || (tail -n 5 {log} >&2; exit 1)"

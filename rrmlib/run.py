@@ -142,7 +142,12 @@ def sources(name: str) -> list[Path]:
     package = Path(__file__).parent
     cells = json.loads(notebook_path(name).read_text("utf-8"))["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    return sorted({*library(imported(code)), *(package / "prompts").glob("*.toml"), package / "builtin.jsonl"})
+    found = {*library(imported(code)), *(package / "prompts").glob("*.toml"), package / "builtin.jsonl"}
+    if package / "patterns.py" in found:
+        found |= {*(package / "lexicons").glob("*.toml")}
+    if package / "viewer" / "page.py" in found:
+        found |= {file for kind in ("html", "css", "js") for file in (package / "viewer").glob(f"*.{kind}")}
+    return sorted(found)
 
 
 def inputs(values: Mapping[str, Any]) -> list[Path]:

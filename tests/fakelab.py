@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import yaml
 from rrmlib import artefact, lab
 from rrmlib.benchmarks.credit import from_source
 from rrmlib.comparison import Comparison, Item, Order
+from rrmlib.engines.base import Completion, ContinuationScore, EngineError, Request
 from rrmlib.judgment import Judgment
 from rrmlib.parse import parse
 from rrmlib.prompt import load_prompt
@@ -116,6 +119,37 @@ def _slip(text: str, rng: random.Random) -> str:
         return text
     i = rng.choice(places)
     return text[:i] + str((int(text[i]) + 1) % 10) + text[i + 1 :]
+
+
+class Engine:
+    """In place of a model that is asked to go on: names the response last marked ok, else the first. `broken`: says
+    something unreadable; `dies_after` that many answers."""
+
+    name, model_id, dtype = "fake", "fake@1", "float32"
+
+    def __init__(self, broken: bool = False, dies_after: int = 10**9) -> None:
+        self.asked: list[Request] = []
+        self.scored, self.broken, self.dies_after = 0, broken, dies_after
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Completion]]]:
+        for index, request in enumerate(requests):
+            if index >= self.dies_after:
+                raise EngineError("died")
+            self.asked.append(request)
+            best = (re.findall(r"(?m)^(\d): .* ok$", request.prefill.removesuffix("\nbest")) or ["1"])[-1]
+            said = f" {best}\n</think>\n\\boxed{{Assistant {best}}}"
+            said = said if request.prefill.endswith("best") else f"\nbest{said}"
+            yield [(index, Completion("?" if self.broken else said, "stop", 3))]
+
+    def score(self, requests: Sequence[Request], continuations: Sequence[str]) -> list[ContinuationScore]:
+        self.scored += len(requests)
+        return [ContinuationScore(math.log(0.75 if text == " 1" else 0.2), ()) for text in continuations]
+
+    def opens_think(self, request: Request) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
 
 
 class FakeLab:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
-from fakelab import FakeLab
+from fakelab import Engine, FakeLab
 
+from rrmlib.judge import Judge
+from rrmlib.prompt import load_prompt
 from rrmlib.run import parameters_of
 from rrmlib.world.judging import BEHAVIOURS
 
@@ -59,6 +61,10 @@ RUNS = {
         },
         ["growth", "judgments", "simulation", "tokens"],
     ),
+    "patterns": (
+        {"comparisons": 12, "many": 6},
+        ["commitment", "following", "length", "rates", "steps"],
+    ),
     "distillation": ({"meta_limit": 4}, ["contrasts", "curves", "meta", "oracles", "sections"]),
     "ablation": (
         {
@@ -102,6 +108,7 @@ def test_a_notebook_runs_and_writes_its_figures_and_tables(name, made, tmp_path,
     assert len(cells) <= 15
     monkeypatch.setattr("IPython.display.display", lambda *_: None)
     monkeypatch.setattr("rrmlib.world.data.frozen", lambda split: [])
+    monkeypatch.setattr("rrmlib.findings.patterns.open_judge", lambda s: Judge(s, load_prompt(s.format), Engine()))
     space: dict = {}
     with mpl.rc_context():
         for cell in cells:

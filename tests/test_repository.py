@@ -22,9 +22,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LAYERS = [
     {"comparison", "judgment"},
     {"prompt", "parse", "stats", "position", "patterns", "vote", "vote_sums", "stopping", "spending", "budget"}
-    | {"tournament", "schedulers", "rating", "rating_fit", "simulation"},
+    | {"tournament", "schedulers", "rating", "rating_fit", "simulation", "commitment"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage"},
-    {"judge", "contest", "poll", "score", "world", "train", "rewards", "lab", "findings"},
+    {"judge", "contest", "poll", "score", "world", "train", "rewards", "lab", "findings", "probe"},
     {"figures", "claims", "viewer"},
     {"run", "__main__"},
 ]

@@ -33,6 +33,7 @@ from rrmlib.engines.base import digest
 from rrmlib.judgment import Judgment, Scores, State
 from rrmlib.lab import Lab, items, judged
 from rrmlib.params import ParameterError
+from rrmlib.probe import picked
 from rrmlib.stats import Estimate, clustered_mean, holm, paired_difference, stratified_mean
 from rrmlib.world.families import problem_of
 from rrmlib.world.judging import PREFIX
@@ -79,7 +80,8 @@ def readings(
 ) -> pd.DataFrame:
     """profile, seed, judge, mode, item, cluster, section, subset, difficulty, shown (steps that the query shows),
     to_error (steps up to the first wrong one of a worked response, else the difficulty), order, sample, state, credit
-    (1 right, 0.5 tie, 0 wrong or unread), tokens, forced (at a thinking budget), behaviour, query, responses, text.
+    (1 right, 0.5 tie, 0 wrong or unread), picked (position as shown, -1 a tie, NaN where unread), tokens, forced (at a
+    thinking budget), behaviour, query, responses, text.
 
     Raises ValueError for a judgment of an item that is not there.
     """
@@ -104,6 +106,7 @@ def readings(
                 "sample": j.sample,
                 "state": str(j.state),
                 "credit": credit(item, j),
+                "picked": math.nan if (place := picked(j.reading)) is None else float(place),
                 "tokens": j.tokens,
                 "forced": j.forced,
                 "behaviour": behaviour(j.text),

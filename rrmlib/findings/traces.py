@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from rrmlib.findings.judgments import KEYS, bounds, coverage, estimate, groups, per_item, percentiles, problem, weights
@@ -64,14 +64,18 @@ def effort(rows: pd.DataFrame, section: str = "reasoning", against: str = "diffi
 def within_spearman(x: ArrayLike, y: ArrayLike, strata: ArrayLike) -> float:
     """Correlation of the ranks of x and y within strata, scaled by stratum size, centred and pooled; NaN where
     nothing varies."""
+    a, b = centred_ranks(x, strata), centred_ranks(y, strata)
+    spread = math.sqrt(float((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / spread if spread > 1e-12 else math.nan
+
+
+def centred_ranks(x: ArrayLike, strata: ArrayLike) -> NDArray[np.float64]:
+    """The rank of each value among those of its stratum, less their mean, as a share of the stratum's size."""
+    values = np.asarray(x, float)
     _, s, size = np.unique(np.asarray(strata), return_inverse=True, return_counts=True)
-    ranks = []
-    for values in (np.asarray(x, float), np.asarray(y, float)):
-        order = np.unique(values, return_inverse=True)[1]
-        r = rankdata(s * (len(values) + 1.0) + order)  # ranks of all, stratum after stratum
-        ranks.append((r - (np.bincount(s, r) / size)[s]) / size[s])
-    spread = math.sqrt(float((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    return float((ranks[0] * ranks[1]).sum()) / spread if spread > 1e-12 else math.nan
+    order = np.unique(values, return_inverse=True)[1]
+    r = rankdata(s * (len(values) + 1.0) + order)  # ranks of all, stratum after stratum
+    return (r - (np.bincount(s, r) / size)[s]) / size[s]
 
 
 def faithful(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
