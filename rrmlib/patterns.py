@@ -17,6 +17,7 @@ Left out: when a judge decides and which steps matter (`commitment.py`), tables 
 from __future__ import annotations
 
 import csv
+import math
 import re
 import tomllib
 from collections.abc import Hashable, Mapping, Sequence
@@ -101,25 +102,26 @@ def per_words(
 ) -> Estimate:
     """Cases per 100 words, all traces together: sum of `found` / sum of `words`; the interval is linearised.
 
-    A ratio of sums, so a long trace weighs as much as it is long. Raises ValueError where there is no word at all, or
-    lengths differ.
+    A ratio of sums, so a long trace weighs as much as it is long. Where there is no case at all, the upper end is what
+    such a count could hide. Raises ValueError where there is no word at all, only one prompt, or lengths differ.
     """
     x, w = np.asarray(found, float), np.asarray(words, float)
     if x.shape != w.shape or len(x) != len(np.asarray(clusters)):
         raise ValueError(f"{len(x)} counts, {len(w)} numbers of words and {len(np.asarray(clusters))} clusters")
     if w.sum() <= 0:
         raise ValueError("no words: there is no rate")
+    if len(set(np.asarray(clusters).tolist())) < 2:
+        raise ValueError("one prompt: how the rate varies between prompts is unknown")
     value = x.sum() / w.sum()
     _, group = np.unique(np.asarray(clusters), return_inverse=True)
     residuals = np.bincount(group, x - value * w)
     n = len(residuals)
-    half = 0.0
-    if n > 1:
-        from scipy.stats import t
+    from scipy.stats import t
 
-        spread = np.sqrt(n / (n - 1) * (residuals**2).sum()) / w.sum()
-        half = float(t.ppf(0.5 + level / 2, n - 1) * spread)
-    low, high = max(0.0, value - half), value + half
+    half = float(t.ppf(0.5 + level / 2, n - 1) * np.sqrt(n / (n - 1) * (residuals**2).sum()) / w.sum())
+    # No case at all is no proof that there is none: as many as a Poisson count could hide, in each trace of a prompt.
+    hidden = -math.log((1 - level) / 2) * len(x) / n / w.sum() if not x.any() else 0.0
+    low, high = max(0.0, value - half), value + max(half, hidden)
     return Estimate(per * value, per * low, per * high, len(x), n, "ratio")
 
 

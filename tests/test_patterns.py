@@ -112,8 +112,11 @@ def test_rates_by_hand():
     # Residuals by prompt: 2 - 1.5 = 0.5 and 1 - 1.5 = -0.5; s = sqrt(2 * (0.25 + 0.25)) / 200; t(0.975, 1) = 12.706
     assert e.hi - e.value == pytest.approx(100 * 12.7062 * 1.0 / 200, rel=1e-4)
     assert e.lo == 0.0
-    for wrong in (([1], [1, 2], ["a"]), ([1], [0], ["a"])):
-        with pytest.raises(ValueError, match=r"counts|no words"):
+    nothing = per_words([0, 0, 0], [100, 100, 100], ["p", "q", "r"])
+    assert (nothing.value, nothing.lo) == (0, 0)
+    assert nothing.hi == pytest.approx(100 * 3.6889 / 300, rel=1e-3)  # a Poisson count of nothing hides up to 3.7
+    for wrong in (([1], [1, 2], ["a"]), ([1], [0], ["a"]), ([1, 2], [9, 9], ["a", "a"])):
+        with pytest.raises(ValueError, match=r"counts|no words|one prompt"):
             per_words(*wrong)
 
 

@@ -32,6 +32,7 @@ PER_JUDGE = ("flipped", "wrong", "majority_wrong", *STATES, "forced", "long_wron
 FILTERS = ("disagree", *PER_JUDGE, "noted")
 SORTS = ("given", "longest", "disagreement", "difficulty", "share_right")
 FIELDS = ("benchmark", "section", "difficulty")
+NEVER = 2**53 - 1  # a length that no trace has; JavaScript counts as far
 _TERM = re.compile(r'"([^"]+)"|([^\s"]+)')
 _NUMERIC = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -116,9 +117,10 @@ def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
 
 
 def long_from(sizes: Iterable[int]) -> int:
-    """From which size on a trace is long, among all traces of one judge: the 75th percentile by nearest rank."""
+    """From which size on a trace is long, among all traces of one judge: the 75th percentile by nearest rank. Where all
+    are as long as each other, none is."""
     ranked = sorted(sizes)
-    return ranked[math.ceil(0.75 * len(ranked)) - 1]
+    return ranked[math.ceil(0.75 * len(ranked)) - 1] if ranked[0] < ranked[-1] else NEVER
 
 
 def thresholds(items: Iterable[Record]) -> dict[str, int]:

@@ -120,10 +120,19 @@ class Index:
         pairs = np.unique(self.cells["item"][there] << 32 | self.cells["majority"][there])
         return np.bincount(pairs >> 32, minlength=len(self.heads))
 
-    def find(self, query: Query, noted: Iterable[tuple[str, str]] = ()) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The items that are asked for, in the order that is asked for, and the flags of all items."""
+    def judged(self, judges: Sequence[str]) -> NDArray[np.bool_]:
+        """By item, whether one of these judges has said something of it; no judges: all items."""
+        if not judges:
+            return np.ones(len(self.heads), bool)
+        return np.bincount(self.cells["item"][self._chosen(judges)], minlength=len(self.heads)) > 0
+
+    def find(
+        self, query: Query, noted: Iterable[tuple[str, str]] = (), *, within: Sequence[str] = ()
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The items that are asked for, of those that a judge of `within` has judged, in the order that is asked for,
+        and the flags of all items."""
         flags = self.flags(query.judges, noted)
-        keep = np.ones(len(self.heads), bool)
+        keep = self.judged(within)
         for name in query.filters:
             keep &= (flags & self._bit(name) > 0) if name in self.names else False
         for name in FIELDS:

@@ -193,7 +193,7 @@ def trace_record(
         "choice": picked,
         "values": values,
         "strength": value.strength if isinstance(value, Verdict) else None,
-        "right": right(picked, item),
+        "right": right(picked, item, value.top if isinstance(value, Scores) and not value.partial else ()),
         "blocks": [[units(a), units(b), name] for a, b, name in sorted(blocks)],
         "marks": [[units(a), units(b), kind] for a, b, kind in sorted(set(marks))],
     }
@@ -208,14 +208,14 @@ def choice(value: Verdict | Scores | None) -> int | str | None:
     return value.top[0] if len(value.top) == 1 else "tie"
 
 
-def right(picked: int | str | None, item: Item | None) -> bool | None:
+def right(picked: int | str | None, item: Item | None, top: Sequence[int] = ()) -> bool | None:
     """Whether the pick is that of the truth; None where nothing was picked, the truth is unknown, or there is no
-    choice (one response)."""
+    choice (one response). `top`: the responses with the highest score; several are right where all are best."""
     if picked is None or item is None or len(item.responses) < 2 or not _best(item):
         return None
     if isinstance(item, Comparison) and item.label == "tie":
         return picked == "tie"
-    return picked in _best(item)
+    return picked in _best(item) or (picked == "tie" and bool(top) and set(top) <= set(_best(item)))
 
 
 def readable(judgment: Judgment) -> tuple[str, list[tuple[int, int]]]:
@@ -393,7 +393,8 @@ def _box(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 _NAMED = re.compile(
-    r"(?i:\b(?:assistant|chatbot|response|answer|candidate|output|model)s?)[ \t]{0,2}[#(]?(?:([A-Z])|([0-9]{1,2}))\b"
+    r"(?i:\b(?:assistant|chatbot|response|candidate|answer|output|model)s?)[ \t]{0,2}[#(]?(?:([A-Z])\b"
+    r"|(?<!answer )(?<!output )(?<!model )([0-9]{1,2})\b)"
     r"|</?(?:quote|summary)_([A-Z])>"
 )
 # The lab's judges write compactly: a line for each response ("1: 4-4=0 ok", "in B, ...", "then 2 bad", "best A"). Such

@@ -45,7 +45,7 @@ function grouped(values, key) {
   return groups;
 }
 
-// For each judge the length at the 75th percentile (nearest rank) of its traces.
+// For each judge the length at the 75th percentile (nearest rank) of its traces; where all are as long, none is long.
 function longFrom(items) {
   const lengths = grouped(
     items.flatMap((item) => item.traces),
@@ -54,7 +54,8 @@ function longFrom(items) {
   return new Map(
     [...lengths].map(([judge, traces]) => {
       const sorted = traces.map(lengthOf).sort((a, b) => a - b);
-      return [judge, sorted[Math.ceil(0.75 * sorted.length) - 1]];
+      const varies = sorted[0] < sorted[sorted.length - 1];
+      return [judge, varies ? sorted[Math.ceil(0.75 * sorted.length) - 1] : Number.MAX_SAFE_INTEGER];
     }),
   );
 }
@@ -135,7 +136,8 @@ class Embedded {
     const store = new Notes(data.title);
     this.store = store;
     this.notes = store.map;
-    this.long = longFrom(data.items);
+    // A file may hold a part of a store: what is long there was decided by all of it.
+    this.long = data.long ? new Map(Object.entries(data.long)) : longFrom(data.items);
     this.byKey = new Map(data.items.map((item) => [keyOf(item.benchmark, item.id), item]));
     this.facts = new Map();
     this.texts = data.items.map(() => null);

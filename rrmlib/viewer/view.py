@@ -109,6 +109,8 @@ def is_store(path: Path) -> bool:
     """Whether a file says that it is an SQLite file; which one, `Store` finds out."""
     if not path.is_file():
         return False
+    if not path.stat().st_size:
+        raise DataError(f"{path}: the file is empty: neither a store nor judgments")
     with path.open("rb") as file:
         return file.read(15) == b"SQLite format 3"
 
@@ -340,9 +342,11 @@ class View:
         a note."""
         index = self.index
         growing = "the store has grown and is being indexed: reload in a moment" if self._building else ""
-        fields = {name: dict.fromkeys(getattr(h, name) for h in index.heads) for name in FIELDS}
+        there = index.judged(self._judges)
+        heads = [head for head, judged in zip(index.heads, there) if judged]
+        fields = {name: dict.fromkeys(getattr(h, name) for h in heads) for name in FIELDS}
         flags = index.flags(self._judges, {(note["benchmark"], note["id"]) for note in self.notes()})
-        counts = {name: int((flags >> bit & 1).sum()) for bit, name in enumerate(index.names)}
+        counts = {name: int((flags[there] >> bit & 1).sum()) for bit, name in enumerate(index.names)}
         return {
             "title": self.path.name,
             "judges": list(self._judges) or index.judges,
@@ -350,7 +354,7 @@ class View:
             "sections": list(fields["section"]),
             "difficulties": sorted(fields["difficulty"], key=by_difficulty),
             "benchmarks": list(fields["benchmark"]),
-            "items": len(index.heads),
+            "items": len(heads),
             "counts": counts,
             "note": "; ".join(filter(None, (index.note, growing, self._trouble))),
         }
@@ -361,7 +365,7 @@ class View:
             raise ValueError(f"offset {offset}, limit {limit}: a page begins at 0 or later and has 1 to {MOST} items")
         index = self.index
         noted = {(note["benchmark"], note["id"]) for note in self.notes()}
-        found, flags = index.find(replace(query, judges=query.judges or self._judges), noted)
+        found, flags = index.find(replace(query, judges=query.judges or self._judges), noted, within=self._judges)
         names = sorted(enumerate(index.names), key=lambda pair: _place(pair[1]))
         items = []
         for number in found[offset : offset + limit].tolist():
@@ -387,7 +391,7 @@ class View:
             where = "WHERE j.benchmark = ? AND j.judge = ? AND j.item = ?"
             rows += db.execute(f"{JUDGMENTS} {where}", (pack(benchmark), pack(judge), pack(name))).fetchall()
         if not rows:
-            raise LookupError(f"no item {name!r:.80} in benchmark {benchmark!r:.80} of this store")
+            raise LookupError(f"no item {name!r:.80} in benchmark {benchmark!r:.80} by the judges shown")
         return self._record(store, db, benchmark, rows, judges)
 
     def document(self, query: Query, *, limit: int = 0, most: int = 0) -> Record:
@@ -398,15 +402,13 @@ class View:
         index = self.index
         query = replace(query, judges=query.judges or self._judges)
         judges = [name for name in index.judges if not query.judges or name in query.judges]
-        found = index.find(query, {(note["benchmark"], note["id"]) for note in self.notes()})[0]
+        noted = {(note["benchmark"], note["id"]) for note in self.notes()}
+        found = index.find(query, noted, within=query.judges)[0]
         records, bytes_ = [], 0
         with Store(self.path, readonly=True) as store, store._transaction() as db:
             for number in found[: limit or None].tolist():
                 head = index.heads[number]
-                try:
-                    record = self._item(store, db, head.benchmark, head.id, judges)
-                except LookupError:
-                    continue  # the judges chosen have said nothing of it
+                record = self._item(store, db, head.benchmark, head.id, judges)
                 records.append(record)
                 bytes_ += len(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
                 if most and bytes_ > most:
@@ -422,6 +424,7 @@ class View:
             "title": self.path.name,
             "judges": judges,
             "families": families(records),
+            "long": {name: int(index.long[index.judges.index(name)]) for name in judges},
             "items": records,
             "note": "; ".join(notes),
         }

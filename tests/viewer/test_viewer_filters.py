@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rrmlib.viewer.filters import FIELDS, Query, flags, match, select, thresholds
+from rrmlib.viewer.filters import FIELDS, NEVER, Query, flags, long_from, match, select, thresholds
 from rrmlib.viewer.records import item_record
 
 WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
@@ -40,3 +40,8 @@ def test_an_unknown_filter_or_sort_is_refused_by_name():
         Query(filters=("wrog",))
     with pytest.raises(ValueError, match="unknown sort 'best'"):
         Query(sort="best")
+
+
+def test_where_all_traces_are_as_long_none_is_long():
+    assert long_from([0, 0, 0, 0]) == NEVER
+    assert long_from([1, 2, 3, 4]) == 3

@@ -138,6 +138,14 @@ def test_an_item_and_a_document_are_those_of_the_records(shared):
         shared.item("demo", "i99")
 
 
+def test_a_file_of_a_part_keeps_what_is_long_in_the_whole_store_and_only_items_that_were_judged(shared):
+    assert shared.document(Query(filters=("long_wrong",)))["long"] == thresholds(DEMO)
+    judged = [item["id"] for item in DEMO if any(trace["judge"] == "b" for trace in item["traces"])]
+    assert len(judged) < len(DEMO)
+    assert [item["id"] for item in shared.document(Query(judges=("b",)))["items"]] == judged
+    assert len(shared.document(Query(judges=("b",)), limit=len(judged))["items"]) == len(judged)
+
+
 def test_meta_says_what_there_is_and_what_is_missing(shared):
     meta = shared.meta()
     assert (meta["judges"], meta["families"], meta["items"]) == (["a", "b"], ["reflection", "transition"], 7)

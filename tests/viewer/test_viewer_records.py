@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rrmlib.comparison import CandidateSet, Comparison, Message, Order, ask
 from rrmlib.judgment import Judgment, Reading, Scores, State, Verdict
 from rrmlib.parse import PARSERS, parse
-from rrmlib.viewer.records import coverage, document, readable, structure, trace_record, utf16, verdict_places
+from rrmlib.viewer.records import coverage, document, mentions, readable, structure, trace_record, utf16, verdict_places
 from rrmlib.world.judging import BEHAVIOURS, FORMATS, stream, write
 from rrmlib.world.reasoning import Chain
 
@@ -309,3 +309,15 @@ def test_a_trace_of_a_megabyte_takes_no_time():
     texts = ("<eval>" * 170_000, "\\boxed{" * 150_000, "Assistant 1 " * 90_000, "7 " * 500_000, "Scores:\n" * 120_000)
     for text, parser in zip(texts, ("rm_r1", "rrm", "", "rewardbench2_ratings", "grm")):
         trace_record(judged(Verdict("first"), text=text), PAIR, parser=parser)
+
+
+def test_several_best_responses_with_the_same_highest_score_are_right():
+    item = CandidateSet(id="q", query=ask("Name a prime."), responses=("2", "3", "4"), truth=(1.0, 1.0, 0.0))
+    for values, expected in (((9, 9, 1), True), ((9, 1, 9), False), ((9, 9, 9), False), ((9, 1, 1), True)):
+        said = judged(Scores(tuple(map(float, values))), Order((0, 1, 2)), item="q")
+        assert trace_record(said, item)["right"] is expected
+
+
+def test_a_number_behind_answer_or_model_is_no_mention():
+    assert mentions("So the answer 2 is right, as model 1 of physics says. The output 1 is", 2) == []
+    assert [kind for _, _, kind in mentions("Response 2 is better, answer B too", 2)] == ["mention:1", "mention:1"]
