@@ -108,7 +108,17 @@ def test_batch_size_and_row_order_change_nothing(tiny_model_dir: Path, temperatu
         assert [c.logprob for c in got] == pytest.approx([c.logprob for c in expected], abs=1e-4)
 
 
-def test_rows_are_equal_to_the_last_bit_on_one_thread(engine: Qwen2Engine) -> None:
+def rows_alike() -> bool:
+    """Whether this machine's matrix product gives a row the same bits alone as among others (MKL: on Intel's)."""
+    x, w = (torch.randn(n, 64, generator=torch.Generator().manual_seed(n)) for n in (40, 96))
+    return all(
+        torch.equal(torch.nn.functional.linear(x, w)[i : i + 1], torch.nn.functional.linear(x[i : i + 1], w))
+        for i in range(40)
+    )
+
+
+def test_rows_do_not_depend_on_their_neighbours_on_one_thread(engine: Qwen2Engine) -> None:
+    """The same tokens; log-probabilities to the last bit where the machine's matrix product is, else to rounding."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -118,7 +128,9 @@ def test_rows_are_equal_to_the_last_bit_on_one_thread(engine: Qwen2Engine) -> No
         expected = engine.sampler.generate([p for p, _ in rows], [s for _, s in rows], **settings)
         assert len({len(s.ids) for s in expected}) > 5  # rows leave the batch at different times
         for (prompt, seed), sample in zip(rows, expected):
-            assert engine.sampler.generate([prompt], [seed], **settings) == [sample]
+            (alone,) = engine.sampler.generate([prompt], [seed], **settings)
+            assert alone.ids == sample.ids
+            assert alone.logprobs == pytest.approx(sample.logprobs, abs=0 if rows_alike() else 1e-5)
     finally:
         torch.set_num_threads(threads)
 
