@@ -44,7 +44,7 @@ const timed = (act) => page.evaluate(async (act) => {
 const out = { paint, ready, filter: [], search: [], step: [] };
 out.first = await timed({ type: "thirteen wait" });
 await page.waitForTimeout(1500);
-for (const name of ["disagree", "wrong", "flipped", "long_wrong"]) {
+for (const name of ["disagree", "wrong", "flipped"]) {
   out.filter.push(await timed({ click: `[data-filter="${name}"]` }));
   out.filter.push(await timed({ click: "#clear" }));
 }
