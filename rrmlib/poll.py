@@ -27,7 +27,7 @@ from rrmlib.comparison import Comparison
 from rrmlib.judge import Judge, run
 from rrmlib.judgment import Judgment
 from rrmlib.score import CHOICE_VALUE
-from rrmlib.spending import Run, majority, next_votes
+from rrmlib.spending import Run, expected_price, majority, next_votes
 from rrmlib.stopping import Rule, next_asks, settle
 from rrmlib.store import Store
 from rrmlib.vote import Floats, Ints
@@ -87,9 +87,8 @@ def poll_budget(
     asker = _Poll(judge, items, k_max, store, benchmark, quiet)
 
     def asks(votes: Floats, asked: Ints, cost: Floats) -> Ints:
-        paid, price = cost.sum(axis=1), np.full(len(items), float(per_vote))
-        if asked.sum():
-            price = np.where(paid > 0, paid / np.maximum(asked, 1), paid.sum() / asked.sum() or per_vote)
+        paid = cost.sum(axis=1)
+        price = expected_price(paid, asked, float(per_vote))
         left = max(budget - float(paid.sum()), 0.0)
         names = [item.id for item in items]
         return next_votes(votes, asked, width, k_max=k_max, left=left, price=price, ids=names, seed=seed)

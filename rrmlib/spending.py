@@ -269,12 +269,18 @@ def spread(
         asked, rounds = asked + asks, rounds + 1
         paid = _paid(price, asked)
         left = budget - float(paid.sum())
-        own = np.where(paid > 0, paid / np.maximum(asked, 1), paid.sum() / asked.sum() or per_vote)
+        own = expected_price(paid, asked, per_vote)
     seen = np.where(np.arange(pool.shape[1]) < asked[:, None], pool, np.nan)
     return Run(majority(seen), asked, asked, _paid(price, asked), np.zeros(len(pool), dtype=bool), rounds)
 
 
 # --- Inside -----------------------------------------------------------------------------------------------------------
+
+
+def expected_price(paid: Floats, asked: Ints, per_vote: float) -> Floats:
+    """What the next vote of each item should cost: the mean of its own so far, else of all, else `per_vote`."""
+    rest = paid.sum() / asked.sum() if asked.sum() else 0.0
+    return np.where(paid > 0, paid / np.maximum(asked, 1), rest or per_vote)
 
 
 def majority(votes: Floats) -> Floats:
