@@ -175,8 +175,8 @@ def _start(recipe: Any, parent: Path | None, tokenizer: Any, seed: int) -> tuple
             from transformers import AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        std = {"init_std": recipe.init_std, "embed_std": recipe.embed_std}
-        model = _module(recipe).fresh(recipe.size, tokenizer, context=recipe.context, **std, seed=seed)
+        drawn = {name: getattr(recipe, name) for name in ("context", "init_std", "embed_std", "rope_theta")}
+        model = _module(recipe).fresh(recipe.size, tokenizer, **drawn, seed=seed)
         return model.train(), Chat(tokenizer, frozenset([tokenizer.eos_token_id]), recipe.context)
     if parent is None:
         raise ValueError(f"recipe {recipe.recipe} needs a parent model")

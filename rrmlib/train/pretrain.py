@@ -40,7 +40,16 @@ SIZES = {
 }
 
 
-def fresh(size: str, tokenizer: Any, *, context: int, init_std: float, embed_std: float, seed: int) -> Any:
+def fresh(
+    size: str,
+    tokenizer: Any,
+    *,
+    context: int,
+    init_std: float,
+    embed_std: float,
+    seed: int,
+    rope_theta: float = 10000.0,
+) -> Any:
     """An untrained `Qwen2ForCausalLM` for `tokenizer`. Raises ValueError for an unknown size."""
     import torch
     from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
@@ -53,6 +62,7 @@ def fresh(size: str, tokenizer: Any, *, context: int, init_std: float, embed_std
         max_position_embeddings=context,
         tie_word_embeddings=True,
         initializer_range=init_std,
+        rope_parameters={"rope_type": "default", "rope_theta": rope_theta},
         bos_token_id=None,
         attention_dropout=0.0,
         **special,
