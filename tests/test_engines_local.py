@@ -75,10 +75,12 @@ def logprobs_of(model: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
 PROMPTS = [[(7 * i + j) % 400 + 1 for j in range(n)] for i, n in enumerate((1, 3, 17, 31, 32, 33, 64, 90))]
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("kv", [1, 2, 4])
-def test_greedy_and_log_probabilities_equal_transformers(tmp_path: Path, tied: bool, kv: int) -> None:
-    build(tmp_path, seed=kv, tie_word_embeddings=tied, num_key_value_heads=kv)
+@pytest.mark.parametrize(
+    ("tied", "kv", "theta"), [(t, k, 1e4) for t in (True, False) for k in (1, 2, 4)] + [(True, 4, 1e2)]
+)
+def test_greedy_and_log_probabilities_equal_transformers(tmp_path: Path, tied: bool, kv: int, theta: float) -> None:
+    rope = {"rope_type": "default", "rope_theta": theta}
+    build(tmp_path, seed=kv, tie_word_embeddings=tied, num_key_value_heads=kv, rope_parameters=rope)
     model = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     samples = Sampler(model).generate(PROMPTS, [0] * len(PROMPTS), max_tokens=20, temperature=0.0)
     settings = GenerationConfig(max_new_tokens=20, do_sample=False, pad_token_id=0)

@@ -110,7 +110,8 @@ def test_the_callers_random_state_is_left_alone(base, tmp_path):
 
 
 def test_pretrain_starts_from_the_seed_with_the_given_tokenizer(base, tmp_path):
-    recipe = parse({"recipe": "pretrain", "size": "xs", "steps": 8, "batch": 8, "learning_rate": 1e-2, "context": 64})
+    size = {"size": "xs", "context": 64, "rope_theta": 100}
+    recipe = parse({"recipe": "pretrain", "steps": 8, "batch": 8, "learning_rate": 1e-2, **size})
     rows = [{"prompt": "", "completion": "first second"}] * 8
     out = fit(recipe, rows=rows, tokenizer=base, out=tmp_path / "m", seed=0, log=str)
     losses = [float(line["loss"]) for line in steps(out)]
@@ -119,6 +120,7 @@ def test_pretrain_starts_from_the_seed_with_the_given_tokenizer(base, tmp_path):
     config = json.loads((out / "config.json").read_text())
     assert config["hidden_size"] // config["num_attention_heads"] == 32
     assert config["max_position_embeddings"] == 64
+    assert config["rope_parameters"]["rope_theta"] == 100
     assert (out / "chat_template.jinja").exists()
 
 
