@@ -54,7 +54,9 @@ def arms(table: pd.DataFrame, *, section: str = "overall", title: str = "") -> F
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
         ax.tick_params(axis="y", length=0)
         what = "mean of the four sections" if section == "overall" else section
-        style.note(fig, f"Accuracy (%), {what}; dashed: chance. n = {shown['n'].max():,} comparisons, over all seeds.")
+        many = int(shown["seeds"].max()) if "seeds" in shown.columns else 1
+        over = f"over {many} seeds" if many > 1 else "one seed"
+        style.note(fig, f"Accuracy (%), {what}; dashed: chance. n = {shown['n'].max():,} comparisons, {over}.")
         return style.finish(fig, "arms", shown)
 
 

@@ -191,6 +191,12 @@ def test_an_arm_that_cannot_be_read_has_no_point_and_says_so() -> None:
     assert len(ends) == 3 + 1  # one of four is not drawn; one is the legend's
 
 
+def test_the_arms_say_over_how_many_seeds_they_are() -> None:
+    assert "over 3 seeds" in said(ablation.arms(arms()))
+    assert "one seed" in said(ablation.arms(arms().assign(seeds=1)))
+    assert "one seed" in said(ablation.arms(arms().drop(columns=["seeds", "least", "most"])))
+
+
 def test_every_mark_of_the_filter_is_seen_and_no_share_kept_stands_on_one() -> None:
     table = oracles().assign(value=0.1, lo=0.1, hi=0.1)  # far left, without width
     fig = distillation.oracles(table)
