@@ -6,6 +6,9 @@ item, none where two are level; only majorities that are there differ from each 
 where its own traces are wrong, so that a labelled tie is treated like any label. Sizes are tokens, or words where
 tokens are unknown.
 
+`flipped` is asked of each sample of a judge: it names different responses as best in two orders. A tie names none, nor
+does an order that was not read; and other samples are other draws, which differ without any exchange.
+
 Search is for parts of words, whatever the case, over query, responses, prompt and the traces of the judges chosen: all
 words must occur somewhere, "words in quotes" as they stand there.
 
@@ -88,14 +91,15 @@ def majority(picks: Iterable[int | str | None]) -> int | str | None:
 def cell(traces: Sequence[Record]) -> Cell:
     """One judge's traces of one item."""
     most = majority(t["choice"] for t in traces)
-    by_order: dict[str, list[int | str | None]] = {}
+    named: dict[int, set[int]] = {}  # by sample: what it names as best, in one order or another
     for t in traces:
-        by_order.setdefault(t["order"], []).append(t["choice"])
+        if isinstance(t["choice"], int):
+            named.setdefault(t["sample"], set()).add(t["choice"])
     known = [t for t in traces if t["right"] is not None]
     wrong = [t for t in known if not t["right"]]
     found = {t["state"] for t in traces if t["state"] in STATES}
     found |= {mark[2] for t in traces for mark in t["marks"] if mark[2].startswith("pattern:")}
-    if len({majority(picks) for picks in by_order.values()} - {None}) > 1:
+    if any(len(best) > 1 for best in named.values()):
         found.add("flipped")
     if wrong:
         found.add("wrong")

@@ -7,7 +7,7 @@
 
 const FILTERS = [
   ["disagree", "judges disagree", "Two judges have different majorities", "A/B"],
-  ["flipped", "flipped on swap", "A judge prefers another response when the order is exchanged", "⇄"],
+  ["flipped", "flipped on swap", "A judge prefers another response when the order is exchanged (same sample, no ties)", "⇄"],
   ["wrong", "wrong", "Some trace is wrong", "✗"],
   ["majority_wrong", "majority wrong, some right", "A judge's majority is wrong, one of its traces is right", "◐"],
   ["long_wrong", "long but wrong", "A wrong trace among the longest quarter of its judge", "↔"],
@@ -68,8 +68,9 @@ function factsOf(item, chosen, long) {
   for (const own of grouped(traces, (t) => t.judge).values()) {
     const most = majority(own);
     if (most !== null) majorities.add(most);
-    const orders = new Set([...grouped(own, (t) => t.order).values()].map(majority).filter((m) => m !== null));
-    if (orders.size > 1) flags.add("flipped");
+    const naming = own.filter((t) => Number.isInteger(t.choice));
+    for (const sample of grouped(naming, (t) => t.sample).values())
+      if (sample.some((t) => t.choice !== sample[0].choice)) flags.add("flipped");
     if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false))
       flags.add("majority_wrong");
   }

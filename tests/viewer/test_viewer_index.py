@@ -25,6 +25,7 @@ from rrmlib.viewer.view import View, items_of, patterns_of
 
 WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
 DEMO = WORKED["document"]["items"]
+VOTES = json.loads((Path(__file__).parent / "votes.json").read_text("ascii"))
 
 
 def wait_for(what):
@@ -38,14 +39,17 @@ def judgment_of(trace, item, key=""):
     """The judgment behind a trace of the worked document."""
     order = Order.parse(trace["order"])
     value = trace["choice"]
+    place = order.shown.index(value) if isinstance(value, int) else -1
     if trace["state"] != "read":
         reading = Reading(State(trace["state"]), None, trace["note"])
     elif trace["values"]:
         reading = Reading.of(Scores(tuple(trace["values"][i] for i in order.shown)))
     elif value == "tie":
         reading = Reading.of(Verdict("tie"))
+    elif len(order) > 2:
+        reading = Reading.of(Scores(choice=place))
     else:
-        reading = Reading.of(Verdict(("first", "second")[order.shown.index(value)]))
+        reading = Reading.of(Verdict(("first", "second")[place]))
     plain = {name: trace[name] for name in ("sample", "judge", "text", "finish", "tokens")}
     return Judgment(item=item["id"], order=order, key=key, reading=reading, **plain)
 
@@ -69,10 +73,10 @@ def patterns(text):
         yield 0, 3, "transition"
 
 
-def demo_store(path):
+def demo_store(path, records=DEMO):
     engine = HeuristicEngine("longest")
     with Store(path) as store:
-        for record in DEMO:
+        for record in records:
             key = ""
             if record["asked"]:
                 request = Request(tuple(Message(*turn) for turn in record["asked"]), Sampling(8), 0)
@@ -96,6 +100,17 @@ def demo(tmp_path):
 def test_the_index_finds_what_was_worked_by_hand(shared, case):
     stated = {name: tuple(value) if isinstance(value, list) else value for name, value in case["query"].items()}
     assert [item["id"] for item in shared.page(Query(**stated))["items"]] == case["ids"], case["why"]
+
+
+def test_the_index_counts_votes_as_they_were_worked_by_hand(tmp_path):
+    records = VOTES["document"]["items"]
+    items = items_of(tmp_path, given={"demo": [item_of(record) for record in records]})
+    view = View(demo_store(tmp_path / "t.sqlite", records), items, quiet=True, patterns=lambda _: patterns)
+    assert [view.item("demo", record["id"]) for record in records] == records
+    assert {item["id"]: item["flags"] for item in view.page(Query())["items"]} == VOTES["flags"]
+    for case in VOTES["cases"]:
+        stated = {name: tuple(value) if isinstance(value, list) else value for name, value in case["query"].items()}
+        assert [item["id"] for item in view.page(Query(**stated))["items"]] == case["ids"], case["why"]
 
 
 @pytest.fixture(scope="module", params=["signed", "plain"])

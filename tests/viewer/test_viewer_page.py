@@ -173,13 +173,12 @@ def test_a_link_to_an_item_that_is_not_there_says_so(read):
     assert "there is no item zzz" in found
 
 
-WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
-
-
-def test_filters_mean_here_what_they_mean_in_python(browser):
+@pytest.mark.parametrize("name", ["filters.json", "votes.json"])
+def test_filters_mean_here_what_they_mean_in_python(browser, name):
+    worked = json.loads((Path(__file__).parent / name).read_text("ascii"))
     found = functions(
         browser,
-        f"""const worked = {json.dumps(WORKED)};
+        f"""const worked = {json.dumps(worked)};
         const source = new Embedded(worked.document);
         for (const [benchmark, id] of worked.noted) source.notes.set(keyOf(benchmark, id), "noted");
         const none = {{ filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" }};
@@ -195,9 +194,9 @@ def test_filters_mean_here_what_they_mean_in_python(browser):
           return [ids, Object.fromEntries(rows.map((row) => [row.id, flags(row)]))];
         }})();""",
     )
-    for case, ids in zip(WORKED["cases"], found[0]):
+    for case, ids in zip(worked["cases"], found[0]):
         assert ids == case["ids"], case["why"]
-    assert found[1] == {name: sorted(flags) for name, flags in WORKED["flags"].items()}
+    assert found[1] == {item: sorted(flags) for item, flags in worked["flags"].items()}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
