@@ -393,26 +393,36 @@ def _box(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 _NAMED = re.compile(
-    r"(?i:\b(?:assistant|chatbot|response|candidate|answer|output|model)s?)[ \t]{0,2}[#(]?(?:([A-Z])\b"
-    r"|(?<!answer )(?<!output )(?<!model )([0-9]{1,2})\b)"
-    r"|</?(?:quote|summary)_([A-Z])>"
+    r"(?i:\b(?:assistant|chatbot|response|candidate|answer|output|model)(?P<many>s)?)[ \t]{0,2}[#(]?"
+    r"(?:(?P<letter>[A-Z])\b|(?<!answer )(?<!output )(?<!model )(?P<number>[0-9]{1,2})\b)"
+    r"|</?(?:quote|summary)_(?P<tag>[A-Z])>"
 )
+# One noun may name several: "Assistants A and B", "Responses 1, 2 and 3". Behind a singular only letters go on, and not
+# after a comma: "Response 1 and 2 more", "In response A, B is". "I" is the judge.
+_AND, _COMMA = r"[ \t]{1,2}(?:and|or|versus|vs\.?|&)[ \t]{1,2}|/", r"|,[ \t]{0,2}(?:(?:and|or|&)[ \t]{1,2})?"
+_ALSO = {  # by whether the noun is a plural, and what it names is a number
+    (False, False): re.compile(rf"\)?(?:{_AND})\(?([A-HJ-Z])\b"),
+    (True, False): re.compile(rf"\)?(?:{_AND}{_COMMA})\(?([A-HJ-Z])\b"),
+    (True, True): re.compile(rf"\)?(?:{_AND}{_COMMA})[#(]?([0-9]{{1,2}})\b(?!\.[0-9]|%)"),
+}
 # The lab's judges write compactly: a line for each response ("1: 4-4=0 ok", "in B, ...", "then 2 bad", "best A"). Such
 # lines are read as mentions only in a text of that kind: in any other, "1:" begins a list.
 _COMPACT = re.compile(r"(?:^|>|Analysis: )(?:work|read|best [A-H1-8])[ \t]*(?:$|<)", re.MULTILINE)
-_LINE = re.compile(r"(?:^|>)(?:(?:in|then|best) )?(?:([A-H])|([1-8]))(?=:|,|[ \t]|$|<)", re.MULTILINE)
+_LINE = re.compile(r"(?:^|>)(?:(?:in|then|best) )?([A-H1-8])(?=:|,|[ \t]|$|<)", re.MULTILINE)
 
 
 def mentions(text: str, n: int) -> list[Span]:
-    """Where a response is named ("Assistant 1", "Chatbot B"), as `mention:<shown position>`."""
-    found = list(_NAMED.finditer(text))
+    """Where a response is named ("Assistant 1", "Chatbot B", both of "Assistants A and B"), as
+    `mention:<shown position>`; the first one with its noun."""
+    found = []
+    for match in _NAMED.finditer(text):
+        name, end = match["letter"] or match["number"] or match["tag"], match.end()
+        found.append((*match.span(), name))
+        rule = None if match["tag"] else _ALSO.get((bool(match["many"]), name.isdecimal()))
+        while rule and (more := rule.match(text, end)):
+            found.append((*more.span(1), more[1]))
+            end = more.end()
     if _COMPACT.search(text):
-        found += _LINE.finditer(text)
-    out = []
-    for match in found:
-        letter, number = match[1] or (match[3] if match.re is _NAMED else None), match[2]
-        position = ord(letter) - ord("A") if letter else int(number) - 1
-        if 0 <= position < n:
-            begin = match.start(1 if match[1] else 2) if match.re is _LINE else match.start()
-            out.append((begin, match.end(), f"mention:{position}"))
-    return out
+        found += [(*match.span(1), match[1]) for match in _LINE.finditer(text)]
+    positions = [int(name) - 1 if name.isdecimal() else ord(name) - ord("A") for _, _, name in found]
+    return [(start, end, f"mention:{at}") for (start, end, _), at in zip(found, positions) if 0 <= at < n]
