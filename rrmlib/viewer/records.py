@@ -34,6 +34,7 @@ from typing import Any
 from rrmlib.comparison import Comparison, Item, Message
 from rrmlib.judgment import Judgment, Scores, State, Verdict
 from rrmlib.parse import CLOSE, OPEN, after_thinking
+from rrmlib.probe import picked
 
 Record = dict[str, Any]
 Span = tuple[int, int, str]  # start, end, name; in characters here, in UTF-16 code units in a record
@@ -159,8 +160,9 @@ def trace_record(
             f"judge {judgment.judge!r} was shown {n} responses of item {judgment.item!r}, which has "
             f"{len(item.responses)}: are these the items that were judged?"
         )
-    value = judgment.in_item_order().value
-    picked = choice(value)
+    reading = judgment.in_item_order()
+    value, place = reading.value, picked(reading)
+    choice = "tie" if place == -1 else place
     text, parts = readable(judgment)
     blocks: list[Span] = []
     marks: list[Span] = []
@@ -190,32 +192,23 @@ def trace_record(
         "words": len(text.split()),
         "parser": parser,
         "text": text,
-        "choice": picked,
+        "choice": choice,
         "values": values,
         "strength": value.strength if isinstance(value, Verdict) else None,
-        "right": right(picked, item, value.top if isinstance(value, Scores) and not value.partial else ()),
+        "right": right(choice, item, value.top if isinstance(value, Scores) and not value.partial else ()),
         "blocks": [[units(a), units(b), name] for a, b, name in sorted(blocks)],
         "marks": [[units(a), units(b), kind] for a, b, kind in sorted(set(marks))],
     }
 
 
-def choice(value: Verdict | Scores | None) -> int | str | None:
-    """What a reading in ITEM order picks: an index, "tie", or None (nothing read, or a score of it is missing)."""
-    if value is None or (isinstance(value, Scores) and value.partial):
-        return None
-    if isinstance(value, Verdict):
-        return "tie" if value.choice == "tie" else int(value.choice == "second")
-    return value.top[0] if len(value.top) == 1 else "tie"
-
-
-def right(picked: int | str | None, item: Item | None, top: Sequence[int] = ()) -> bool | None:
+def right(choice: int | str | None, item: Item | None, top: Sequence[int] = ()) -> bool | None:
     """Whether the pick is that of the truth; None where nothing was picked, the truth is unknown, or there is no
     choice (one response). `top`: the responses with the highest score; several are right where all are best."""
-    if picked is None or item is None or len(item.responses) < 2 or not _best(item):
+    if choice is None or item is None or len(item.responses) < 2 or not _best(item):
         return None
     if isinstance(item, Comparison) and item.label == "tie":
-        return picked == "tie"
-    return picked in _best(item) or (picked == "tie" and bool(top) and set(top) <= set(_best(item)))
+        return choice == "tie"
+    return choice in _best(item) or (choice == "tie" and bool(top) and set(top) <= set(_best(item)))
 
 
 def readable(judgment: Judgment) -> tuple[str, list[tuple[int, int]]]:
