@@ -108,22 +108,28 @@ function sorter(sort) {
 }
 
 class Notes {
-  // In the browser's storage where there is one (a sandboxed frame has none: then until the page is closed).
-  constructor(name) {
+  // Those that came with the document, and over them what was written here ("" where one was removed): that is kept in
+  // the browser's storage where there is one (a sandboxed frame has none: then until the page is closed).
+  constructor(name, given) {
     this.name = "rrm-notes:" + name;
-    this.map = new Map();
+    this.map = new Map(given.map(({ benchmark, id, text }) => [keyOf(benchmark, id), text]));
+    this.own = new Map();
     this.kept = true;
     try {
-      for (const [key, text] of JSON.parse(localStorage.getItem(this.name) || "[]")) this.map.set(key, String(text));
+      for (const [key, text] of JSON.parse(localStorage.getItem(this.name) || "[]")) this.put(key, String(text));
     } catch {
       this.kept = false;
     }
   }
-  set(key, text) {
+  put(key, text) {
+    this.own.set(key, text);
     if (text) this.map.set(key, text);
     else this.map.delete(key);
+  }
+  set(key, text) {
+    this.put(key, text);
     try {
-      localStorage.setItem(this.name, JSON.stringify([...this.map]));
+      localStorage.setItem(this.name, JSON.stringify([...this.own]));
       this.kept = true;
     } catch {
       this.kept = false;
@@ -134,7 +140,7 @@ class Notes {
 class Embedded {
   constructor(data) {
     this.data = data;
-    const store = new Notes(data.title);
+    const store = new Notes(data.title, data.notes || []);
     this.store = store;
     this.notes = store.map;
     // A file may hold a part of a store: what is long there was decided by all of it.

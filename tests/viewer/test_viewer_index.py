@@ -401,6 +401,17 @@ def test_notes_are_kept_in_the_store_and_trouble_nobody(tmp_path):
     assert view_of(path).notes() == view.notes()
 
 
+def test_a_file_carries_the_notes_on_its_items(demo):
+    for name, text in (("i3", "odd \ud800 <b>"), ("i2", "why?"), ("i7", "elsewhere")):
+        demo.write_note("demo", name, text)
+    made = demo.document(Query(filters=("wrong",), sort="longest"))
+    assert made["notes"] == [
+        {"benchmark": "demo", "id": "i2", "text": "why?"},
+        {"benchmark": "demo", "id": "i3", "text": "odd \ud800 <b>"},
+    ]
+    assert [item["id"] for item in demo.document(Query(filters=("noted",)))["items"]] == ["i2", "i3", "i7"]
+
+
 def test_a_note_that_cannot_be_kept_is_refused(demo, monkeypatch):
     with pytest.raises(LookupError, match="no item 'nowhere'"):
         demo.write_note("demo", "nowhere", "x")

@@ -420,6 +420,27 @@ def test_notes_are_kept_exported_and_taken_over(read, tmp_path):
     assert found[7] == ["q03"]
 
 
+def test_notes_that_came_with_the_file_are_there_until_they_are_changed_here(read):
+    given = [{"benchmark": "lab", "id": name, "text": f"of {name} <b>"} for name in ("q01", "q02", "q03")]
+    found = read(
+        small() | {"title": "with notes", "notes": given},
+        """
+        const out = [];
+        await filter("noted"); await idle(); out.push(await ids());
+        const press = async (key) => { await page.keyboard.press(key); await page.waitForTimeout(60); };
+        await press("j"); out.push(await page.inputValue("#note-text"));
+        await page.fill("#note-text", ""); await press("Escape"); await press("j");
+        await page.fill("#note-text", "seen"); await press("Escape");
+        await page.reload(); await page.waitForSelector("[data-ready=yes]");
+        await filter("noted"); await idle(); out.push(await ids());
+        await page.click("#notes-file"); out.push(JSON.parse(await page.inputValue("#notes-json")).notes);
+        return out;""",
+    )
+    assert found[:2] == [["q01", "q02", "q03"], "of q01 <b>"]
+    assert found[2] == ["q02", "q03"]
+    assert found[3] == [{"benchmark": "lab", "id": "q02", "text": "seen"}, given[2]]
+
+
 # --- Looks ------------------------------------------------------------------------------------------------------------
 
 

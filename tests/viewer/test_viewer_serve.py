@@ -359,6 +359,15 @@ def test_one_file_is_written_and_its_size_and_coverage_said(builtin, tmp_path, c
     assert made["items"][0]["best"]
 
 
+def test_a_file_with_notes_says_so(builtin, tmp_path, capsys):
+    view = View(builtin, quiet=True)
+    head = view.index.heads[1]
+    view.write_note(head.benchmark, head.id, "look again")
+    assert main(["view", str(builtin), "--out", str(tmp_path / "t.html")]) == 0
+    assert re.search(r"t\.html: \d+ items, your notes on 1 of them, 0\.\d MB", capsys.readouterr().err)
+    assert embedded(tmp_path / "t.html")["notes"] == view.notes()
+
+
 @pytest.mark.parametrize("name", ["j.jsonl", "export.jsonl", "export.parquet"])
 def test_judgments_in_files_can_be_looked_at(builtin, tmp_path, name, capsys):
     if name != "j.jsonl":
