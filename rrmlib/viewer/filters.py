@@ -9,6 +9,10 @@ tokens are unknown.
 `flipped` is asked of each sample of a judge: it names different responses as best in two orders. A tie names none, nor
 does an order that was not read; and other samples are other draws, which differ without any exchange.
 
+`majority_wrong` looks within a judge, at its samples and orders: most are wrong, one is right. `outvoted` looks across
+the judges, each with one vote, its majority: most are wrong, one is right. A right trace that its own judge has voted
+down is of the first kind alone.
+
 Search is for parts of words, whatever the case, over query, responses, prompt and the traces of the judges chosen: all
 words must occur somewhere, "words in quotes" as they stand there.
 
@@ -32,7 +36,7 @@ from rrmlib.viewer.records import Record
 STATES = ("unparsed", "truncated", "too_long", "error")
 # Of one judge's traces of an item; the others follow from those of all judges, or from the reader's notes.
 PER_JUDGE = ("flipped", "wrong", "majority_wrong", *STATES, "forced", "long_wrong")
-FILTERS = ("disagree", *PER_JUDGE, "noted")
+FILTERS = ("disagree", *PER_JUDGE, "outvoted", "noted")
 SORTS = ("given", "longest", "disagreement", "difficulty", "share_right")
 FIELDS = ("benchmark", "section", "difficulty")
 NEVER = 2**53 - 1  # a length that no trace has; JavaScript counts as far
@@ -66,9 +70,10 @@ class Query:
 @dataclass(frozen=True)
 class Cell:
     """What one judge's traces of one item come to. `flags` are of PER_JUDGE (without long_wrong) and pattern:FAMILY;
-    `longest` and `longest_wrong` are sizes, -1 where there is no such trace."""
+    `longest` and `longest_wrong` are sizes, -1 where there is no such trace. `sound`: whether the majority is right."""
 
     majority: int | str | None
+    sound: bool | None
     flags: frozenset[str]
     longest: int
     longest_wrong: int
@@ -97,6 +102,7 @@ def cell(traces: Sequence[Record]) -> Cell:
             named.setdefault(t["sample"], set()).add(t["choice"])
     known = [t for t in traces if t["right"] is not None]
     wrong = [t for t in known if not t["right"]]
+    verdicts = [t["right"] for t in known if t["choice"] == most]
     found = {t["state"] for t in traces if t["state"] in STATES}
     found |= {mark[2] for t in traces for mark in t["marks"] if mark[2].startswith("pattern:")}
     if any(len(best) > 1 for best in named.values()):
@@ -108,7 +114,8 @@ def cell(traces: Sequence[Record]) -> Cell:
     if any(t["finish"] == "budget" for t in traces):
         found.add("forced")
     longest, longest_wrong = (max(map(size, part), default=-1) for part in (traces, wrong))
-    return Cell(most, frozenset(found), longest, longest_wrong, len(known) - len(wrong), len(known))
+    sound = any(verdicts) if verdicts else None
+    return Cell(most, sound, frozenset(found), longest, longest_wrong, len(known) - len(wrong), len(known))
 
 
 def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
@@ -118,6 +125,13 @@ def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
         if not judges or trace["judge"] in judges:
             traces.setdefault(trace["judge"], []).append(trace)
     return {judge: cell(said) for judge, said in traces.items()}
+
+
+def outvoted(of: Collection[Cell]) -> bool:
+    """Whether most judges of an item are wrong where one is right, each by its majority."""
+    most = majority(c.majority for c in of)
+    theirs = {c.sound for c in of if most is not None and c.majority == most}
+    return theirs == {False} and any(c.sound for c in of)
 
 
 def long_from(sizes: Iterable[int]) -> int:
@@ -144,6 +158,8 @@ def flags(
     found: set[str] = set().union(*(c.flags for c in of.values()))
     if len({c.majority for c in of.values()} - {None}) > 1:
         found.add("disagree")
+    if outvoted(of.values()):
+        found.add("outvoted")
     if any(c.longest_wrong >= long[judge] for judge, c in of.items() if c.longest_wrong >= 0):
         found.add("long_wrong")
     if (item["benchmark"], item["id"]) in noted:

@@ -33,8 +33,8 @@ START = 200  # characters of a query that a list shows
 END = b"\xff"  # after every text; no UTF-8 has it
 SIGNED = 50_000_000
 BITS = 8192  # of a signature
-_CELLS = ("item", "judge", "flags", "majority", "longest", "longest_wrong", "right", "judged", "start", "end")
-_NONE, _TIE = -1, 1 << 30  # as majorities
+_CELLS = ("item", "judge", "flags", "majority", "sound", "longest", "longest_wrong", "right", "judged", "start", "end")
+_NONE, _TIE = -1, 1 << 30  # as majorities; _NONE also where it is not known whether one is right
 _OWN = tuple(name for name in PER_JUDGE if name != "long_wrong")  # bits 0.. of a cell's flags; then the families
 
 
@@ -95,14 +95,17 @@ class Index:
         worst = self.cells["longest_wrong"][chosen]
         long = (worst >= 0) & (worst >= self.long[judge])
         found[item[long]] |= self._bit("long_wrong")
-        found[self._majorities(chosen) > 1] |= self._bit("disagree")
+        majorities, outvoted = self._votes(chosen)
+        found[majorities > 1] |= self._bit("disagree")
+        found[outvoted] |= self._bit("outvoted")
         found[[self.places[each] for each in noted if each in self.places]] |= self._bit("noted")
         return found
 
     @property
     def names(self) -> list[str]:
         """The filters, by bit."""
-        return [*_OWN, *(f"pattern:{family}" for family in self.families), "disagree", "long_wrong", "noted"]
+        families = (f"pattern:{family}" for family in self.families)
+        return [*_OWN, *families, "disagree", "long_wrong", "outvoted", "noted"]
 
     def _bit(self, name: str) -> int:
         return 1 << self.names.index(name)
@@ -114,11 +117,21 @@ class Index:
         wanted = np.array([not judges or name in judges for name in self.judges], bool)
         return wanted[self.cells["judge"]] if len(wanted) else np.zeros(0, bool)
 
-    def _majorities(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many different majorities an item has."""
-        there = chosen & (self.cells["majority"] != _NONE)
-        pairs = np.unique(self.cells["item"][there] << 32 | self.cells["majority"][there])
-        return np.bincount(pairs >> 32, minlength=len(self.heads))
+    def _votes(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """By item, how many different majorities its judges have, and whether most of them are wrong, one is right."""
+        there, n = chosen & (self.cells["majority"] != _NONE), len(self.heads)
+        item, sound = self.cells["item"][there], self.cells["sound"][there]
+        picks, which, votes = np.unique(
+            item << 32 | self.cells["majority"][there], return_inverse=True, return_counts=True
+        )
+        of = picks >> 32
+        most = np.zeros(n, np.int64)
+        np.maximum.at(most, of, votes)
+        leads = votes == most[of]
+        right, wrong = (np.bincount(which, sound == value, len(picks)) > 0 for value in (1, 0))
+        alone = np.bincount(of, leads, n) == 1
+        lost = np.bincount(of, leads & wrong & ~right, n) > 0
+        return np.bincount(of, minlength=n), alone & lost & (np.bincount(item, sound == 1, n) > 0)
 
     def judged(self, judges: Sequence[str]) -> NDArray[np.bool_]:
         """By item, whether one of these judges has said something of it; no judges: all items."""
@@ -161,7 +174,7 @@ class Index:
             np.maximum.at(longest, item, self.cells["longest"][chosen])
             return -longest
         if sort == "disagreement":
-            return -self._majorities(chosen)
+            return -self._votes(chosen)[0]
         if sort == "share_right":
             right, judged = (np.bincount(item, self.cells[name][chosen], n) for name in ("right", "judged"))
             return np.divide(right, judged, out=np.full(n, 2.0), where=judged > 0)
@@ -234,7 +247,8 @@ class Writer:
             begin = self.at
             self._texts(trace["text"] for trace in said)
             most = _NONE if cell.majority is None else _TIE if isinstance(cell.majority, str) else cell.majority
-            numbers = (cell.longest, cell.longest_wrong, cell.right, cell.judged, begin, self.at)
+            sound = _NONE if cell.sound is None else int(cell.sound)
+            numbers = (sound, cell.longest, cell.longest_wrong, cell.right, cell.judged, begin, self.at)
             self.cells.append((number, self.judges[name], self._bits(cell.flags), most, *numbers))
         self.first.append(self.at)
 

@@ -10,6 +10,7 @@ const FILTERS = [
   ["flipped", "flipped on swap", "A judge prefers another response when the order is exchanged (same sample, no ties)", "⇄"],
   ["wrong", "wrong", "Some trace is wrong", "✗"],
   ["majority_wrong", "majority wrong, some right", "A judge's majority is wrong, one of its traces is right", "◐"],
+  ["outvoted", "most judges wrong, some right", "Most judges prefer a wrong response (each by its majority), one is right", "◔"],
   ["long_wrong", "long but wrong", "A wrong trace among the longest quarter of its judge", "↔"],
   ["unparsed", "unparsed", "Some trace holds no verdict that can be read", "∅"],
   ["truncated", "truncated", "Some trace was cut off before its verdict", "✂"],
@@ -64,17 +65,23 @@ function longFrom(items) {
 function factsOf(item, chosen, long) {
   const traces = chosen ? item.traces.filter((t) => chosen.has(t.judge)) : item.traces;
   const flags = new Set();
-  const majorities = new Set();
+  const votes = []; // of the judges, each by its majority
   for (const own of grouped(traces, (t) => t.judge).values()) {
     const most = majority(own);
-    if (most !== null) majorities.add(most);
+    const verdicts = own.filter((t) => t.choice === most && t.right !== null);
+    if (most !== null)
+      votes.push({ choice: most, right: verdicts.length ? verdicts.some((t) => t.right) : null });
     const naming = own.filter((t) => Number.isInteger(t.choice));
     for (const sample of grouped(naming, (t) => t.sample).values())
       if (sample.some((t) => t.choice !== sample[0].choice)) flags.add("flipped");
     if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false))
       flags.add("majority_wrong");
   }
+  const majorities = new Set(votes.map((vote) => vote.choice));
   if (majorities.size > 1) flags.add("disagree");
+  const most = majority(votes);
+  if (votes.some((vote) => vote.right) && votes.every((vote) => vote.choice !== most || vote.right === false))
+    if (most !== null) flags.add("outvoted");
   let [judged, right, longest] = [0, 0, -1];
   for (const t of traces) {
     if (t.state !== "read") flags.add(t.state);

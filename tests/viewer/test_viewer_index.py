@@ -173,7 +173,7 @@ def test_meta_says_what_there_is_and_what_is_missing(shared):
 
 TRACES = st.lists(
     st.tuples(
-        st.sampled_from("ab"),
+        st.sampled_from("abc"),
         st.sampled_from(["AB", "BA"]),
         st.integers(0, 2),
         st.sampled_from(["first", "second", "tie", None]),
@@ -189,7 +189,7 @@ LABELS = st.sampled_from(["first", "second", "tie", None])
 @given(
     st.lists(st.tuples(LABELS, TRACES, st.sampled_from(["1", "01", "x", "", "-2"])), min_size=1, max_size=5),
     st.lists(st.sampled_from(FILTERS[:-1]), max_size=2),
-    st.sampled_from([(), ("a",), ("b",), ("a", "b")]),
+    st.sampled_from([(), ("a",), ("b",), ("a", "b"), ("a", "b", "c")]),
     st.sampled_from(SORTS),
     st.sampled_from(["", "b", "ÜBER uns", '"a b"', "\ud800", "\0", "ss", "straße", "\U0001f600", "x a"]),
     st.sampled_from([0, 1 << 40]),
