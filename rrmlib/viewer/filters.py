@@ -13,6 +13,9 @@ does an order that was not read; and other samples are other draws, which differ
 the judges, each with one vote, its majority: most are wrong, one is right. A right trace that its own judge has voted
 down is of the first kind alone.
 
+Sorted by `rate:FAMILY`, items with the most places of a reasoning pattern for their words come first: all traces of the
+item together, a ratio of sums, as in `patterns.per_words` (a filter says little where every trace has the pattern).
+
 Search is for parts of words, whatever the case, over query, responses, prompt and the traces of the judges chosen: all
 words must occur somewhere, "words in quotes" as they stand there.
 
@@ -63,14 +66,15 @@ class Query:
         for name in self.filters:
             if name not in FILTERS and not name.startswith("pattern:"):
                 raise ValueError(f"unknown filter {name!r:.60}; known: {', '.join(FILTERS)}, pattern:FAMILY")
-        if self.sort not in SORTS:
-            raise ValueError(f"unknown sort {self.sort!r:.60}; known: {', '.join(SORTS)}")
+        if self.sort not in SORTS and not self.sort.startswith("rate:"):
+            raise ValueError(f"unknown sort {self.sort!r:.60}; known: {', '.join(SORTS)}, rate:FAMILY")
 
 
 @dataclass(frozen=True)
 class Cell:
     """What one judge's traces of one item come to. `flags` are of PER_JUDGE (without long_wrong) and pattern:FAMILY;
-    `longest` and `longest_wrong` are sizes, -1 where there is no such trace. `sound`: whether the majority is right."""
+    `longest` and `longest_wrong` are sizes, -1 where there is no such trace. `sound`: whether the majority is right;
+    `places`: of each pattern family, in `words`."""
 
     majority: int | str | None
     sound: bool | None
@@ -79,6 +83,8 @@ class Cell:
     longest_wrong: int
     right: int
     judged: int
+    words: int
+    places: Mapping[str, int]
 
 
 def size(trace: Record) -> int:
@@ -104,7 +110,8 @@ def cell(traces: Sequence[Record]) -> Cell:
     wrong = [t for t in known if not t["right"]]
     verdicts = [t["right"] for t in known if t["choice"] == most]
     found = {t["state"] for t in traces if t["state"] in STATES}
-    found |= {mark[2] for t in traces for mark in t["marks"] if mark[2].startswith("pattern:")}
+    kinds = Counter(kind for t in traces for _, _, kind in t["marks"] if kind.startswith("pattern:"))
+    found |= kinds.keys()
     if any(len(best) > 1 for best in named.values()):
         found.add("flipped")
     if wrong:
@@ -114,8 +121,17 @@ def cell(traces: Sequence[Record]) -> Cell:
     if any(t["finish"] == "budget" for t in traces):
         found.add("forced")
     longest, longest_wrong = (max(map(size, part), default=-1) for part in (traces, wrong))
-    sound = any(verdicts) if verdicts else None
-    return Cell(most, sound, frozenset(found), longest, longest_wrong, len(known) - len(wrong), len(known))
+    return Cell(
+        majority=most,
+        sound=any(verdicts) if verdicts else None,
+        flags=frozenset(found),
+        longest=longest,
+        longest_wrong=longest_wrong,
+        right=len(known) - len(wrong),
+        judged=len(known),
+        words=sum(t["words"] for t in traces),
+        places={kind.partition(":")[2]: n for kind, n in kinds.items()},
+    )
 
 
 def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
@@ -206,6 +222,9 @@ def rank(item: Record, query: Query) -> tuple[Any, ...]:
     if query.sort == "share_right":
         judged = sum(c.judged for c in of)
         return (sum(c.right for c in of) / judged if judged else 2.0,)
+    if query.sort.startswith("rate:"):
+        words, family = sum(c.words for c in of), query.sort.partition(":")[2]
+        return (-sum(c.places.get(family, 0) for c in of) / words if words else 1.0,)
     return ()
 
 

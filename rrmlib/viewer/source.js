@@ -82,7 +82,8 @@ function factsOf(item, chosen, long) {
   const most = majority(votes);
   if (votes.some((vote) => vote.right) && votes.every((vote) => vote.choice !== most || vote.right === false))
     if (most !== null) flags.add("outvoted");
-  let [judged, right, longest] = [0, 0, -1];
+  let [judged, right, longest, words] = [0, 0, -1, 0];
+  const places = new Map(); // of each pattern
   for (const t of traces) {
     if (t.state !== "read") flags.add(t.state);
     if (t.finish === "budget") flags.add("forced");
@@ -92,10 +93,16 @@ function factsOf(item, chosen, long) {
       flags.add("wrong");
       if (lengthOf(t) >= long.get(t.judge)) flags.add("long_wrong");
     }
-    for (const mark of t.marks) if (mark[2].startsWith("pattern:")) flags.add(mark[2]);
+    for (const [, , kind] of t.marks) {
+      if (!kind.startsWith("pattern:")) continue;
+      flags.add(kind);
+      places.set(kind, (places.get(kind) || 0) + 1);
+    }
+    words += t.words;
     longest = Math.max(longest, lengthOf(t));
   }
-  return { flags, longest, distinct: majorities.size, share: judged ? right / judged : Infinity };
+  const rate = (family) => (words ? (places.get("pattern:" + family) || 0) / words : -1);
+  return { flags, longest, distinct: majorities.size, share: judged ? right / judged : Infinity, rate };
 }
 
 function sorter(sort) {
@@ -103,6 +110,7 @@ function sorter(sort) {
   if (sort === "longest") return (a, b) => b.facts.longest - a.facts.longest;
   if (sort === "disagreement") return (a, b) => b.facts.distinct - a.facts.distinct;
   if (sort === "share_right") return (a, b) => (a.facts.share < b.facts.share ? -1 : +(a.facts.share > b.facts.share));
+  if (sort.startsWith("rate:")) return (a, b) => b.facts.rate(sort.slice(5)) - a.facts.rate(sort.slice(5));
   if (sort === "difficulty")
     return (a, b) => {
       const [x, y] = [a.item.difficulty, b.item.difficulty];

@@ -178,7 +178,7 @@ TRACES = st.lists(
         st.integers(0, 2),
         st.sampled_from(["first", "second", "tie", None]),
         st.integers(-1, 9),
-        st.sampled_from(["Über\nuns", "a b", "Straße \ud800", "\0 nul", "x\U0001f600", ""]),
+        st.sampled_from(["Über\nuns", "a b", "Wait, wait! Hm", "Wait", "Straße \ud800", "\0 nul", "x\U0001f600", ""]),
     ),
     max_size=8,
 )
@@ -190,7 +190,7 @@ LABELS = st.sampled_from(["first", "second", "tie", None])
     st.lists(st.tuples(LABELS, TRACES, st.sampled_from(["1", "01", "x", "", "-2"])), min_size=1, max_size=5),
     st.lists(st.sampled_from(FILTERS[:-1]), max_size=2),
     st.sampled_from([(), ("a",), ("b",), ("a", "b"), ("a", "b", "c")]),
-    st.sampled_from(SORTS),
+    st.sampled_from([*SORTS, "rate:reflection", "rate:x"]),
     st.sampled_from(["", "b", "ÜBER uns", '"a b"', "\ud800", "\0", "ss", "straße", "\U0001f600", "x a"]),
     st.sampled_from([0, 1 << 40]),
 )

@@ -12,8 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from documents import document, item, large, small, trace
+from documents import FAMILIES, document, item, large, small, trace
 
+from rrmlib.viewer.filters import Query, select
 from rrmlib.viewer.page import SCRIPTS, page, remote_page, write
 
 READY = 'await page.waitForSelector("[data-ready=yes]");\n'
@@ -100,6 +101,19 @@ def test_filters_search_and_sort_are_combined_and_counted(read):
     assert found[6:8] == ["1 of 24 items", ["q13"]]
     assert found[9:13] == [True, "0 of 24 items", True, "24 items"]
     assert found[13] == "q00"
+
+
+def test_items_are_sorted_by_the_rate_of_a_pattern(read):
+    found = read(
+        small(),
+        """
+        const out = [await page.$$eval("#sort optgroup option", (all) => all.map((one) => one.value))];
+        await page.selectOption("#sort", "rate:breakdown"); await idle(); out.push((await ids()).slice(0, 8));
+        return out;""",
+    )
+    assert found[0] == [f"rate:{family}" for family in FAMILIES]
+    assert found[1] == [item["id"] for item in select(small()["items"], Query(sort="rate:breakdown"))][:8]
+    assert found[1][0] != "q00"
 
 
 def test_of_the_judges_chosen_only_those_count(read):

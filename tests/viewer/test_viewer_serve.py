@@ -205,6 +205,7 @@ def test_meta_items_and_item(server):
     page = asked(server, "/api/items?filters=disagree,wrong&sort=longest&offset=0&limit=5")
     assert [item["id"] for item in page["items"]] == ["q/1 ?&"]
     assert page["items"][0]["query_start"] == "Which \U0001f600?"
+    assert asked(server, "/api/items?sort=rate%3Areflection")["total"] == 3
     item = asked(server, f"/api/item?benchmark=b&id={quote('q/1 ?&', safe='')}")
     assert item["traces"][0]["text"] == "lone \ud800 and \0"
     assert len(asked(server, "/api/item?benchmark=b&id=set")["responses"]) == 32
