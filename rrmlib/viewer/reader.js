@@ -408,8 +408,8 @@ function drawFilters() {
       find();
     });
   }
-  const rates = meta.families.map((family) => make("option", { value: "rate:" + family }, flat(family, 30)));
-  if (rates.length) $("sort").append(make("optgroup", { label: "pattern, per 100 words" }, ...rates));
+  for (const family of meta.families)
+    $("sort").append(make("option", { value: "rate:" + family }, `${flat(family, 30)}, per 100 words`));
   $("sort").addEventListener("change", () => {
     state.query.sort = $("sort").value;
     find();

@@ -359,7 +359,7 @@ def verdict_places(text: str, parser: str) -> list[tuple[int, int]]:
         first = min((label[0] for label in labels), default="")
         return [label.span() for label in labels if label[0] == first]
     if name == "rewardbench2_ratings":
-        return _spans(_RATING, text, start, end) or _spans(_LAST, text[:end], max(start, end - 200), end)
+        return _spans(_RATING, text, start, end) or _spans(_LAST, text[:end], max(start, end - 200), end)[:1]
     if name == "rewardbench2_ratings_official":
         return _spans(_TRAILING, text, start, end)
     if name == "scores":

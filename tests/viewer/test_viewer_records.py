@@ -255,6 +255,12 @@ def test_responses_that_were_rated_one_by_one_are_shown_in_turn():
     assert readable(judged(Verdict("first"), text="[{]")) == ("[{]", [(0, 3)])
 
 
+def test_the_verdict_of_a_rating_is_not_what_it_is_out_of():
+    for text in ("rating: 7/10", "7 out of 10", "Score: **7**"):
+        trace = trace_record(judged(Scores((7.0,)), Order((0,)), text), parser="rewardbench2_ratings.v1")
+        assert cut(text, trace["marks"]) == [("verdict", "7")]
+
+
 def test_patterns_are_what_the_caller_finds():
     said = judged(Verdict("first"), text="\U0001f600 but wait")
     found = document([PAIR], [said], title="t", patterns=lambda text: [(text.find("wait"), len(text), "reflection")])
