@@ -199,7 +199,8 @@ class View:
         self._items_of = items or items_of(path)
         self._patterns, self._quiet, self._patience = patterns, quiet, patience
         sources = [Path(__file__).with_name(name) for name in ("view.py", "index.py", "filters.py", "records.py")]
-        sources += [Path(__file__).parents[1] / "patterns.py", *sorted(LEXICONS.glob("*.toml"))]
+        sources += [Path(__file__).parents[1] / name for name in ("patterns.py", "probe.py")]
+        sources += sorted(LEXICONS.glob("*.toml"))
         named = f"{patterns.__module__}.{patterns.__qualname__}".encode()
         self._code = hashlib.sha256(b"".join([named, *(file.read_bytes() for file in sources)])).hexdigest()
         self._known: dict[str, _Benchmark] = {}
