@@ -77,7 +77,7 @@ def measure(path: Path, options: argparse.Namespace) -> int:
     rare = vocabulary[15_000]
     kinds = {
         "all": [Query()],
-        "filtered": [Query(filters=(name,)) for name in ("disagree", "flipped", "wrong", "truncated", "long_wrong")],
+        "filtered": [Query(filters=(name,)) for name in ("disagree", "flipped", "wrong", "long_wrong", "outvoted")],
         "filtered, two judges": [Query(filters=("disagree", "wrong"), judges=JUDGES[:2], section="section 3")],
         "sorted": [Query(sort=sort) for sort in ("longest", "disagreement", "difficulty", "share_right")],
         "searched, frequent": [Query(q=vocabulary[0]), Query(q=vocabulary[50])],

@@ -200,7 +200,8 @@ def _view(options: argparse.Namespace) -> int:
             document = view.document(query, limit=options.limit, most=LARGEST)
             written = write(document, options.out, title=Path(options.store).name)
             size = written.stat().st_size / 1e6
-            print(f"{options.out}: {len(document['items']):,} items, {size:.1f} MB", file=sys.stderr)
+            kept = f", your notes on {len(document['notes']):,} of them" if document["notes"] else ""
+            print(f"{options.out}: {len(document['items']):,} items{kept}, {size:.1f} MB", file=sys.stderr)
             for note in filter(None, [document["note"]]):
                 print(f"note: {note}", file=sys.stderr)
             return 0

@@ -1,9 +1,13 @@
 r"""Where a trace can be cut and what can be taken out of it; from which cut on a judge's verdict stays what it is.
 
-A trace's BODY is what is thought before the verdict is begun: without `<think>`, without the closing and, where the
+A trace's BODY is what is thought before a verdict is begun: without `<think>`, without the closing and, where the
 judge has a way of its own to conclude (a spec's `conclude`, "\nbest"), without that line too, which only repeats the
-verdict. Its STEPS lie end to end and are found by a pattern for what stands between two of them: `BREAKS` has lines
-and sentences; a world that knows its own statements gives its own (`world/steps.py`).
+verdict. It ends at the FIRST verdict that could be read, also where the judge goes on and gives another: a text that is
+cut behind one has answered already (`budget.closing` adds nothing to it), and asks nothing. What is quoted in the
+thinking, or in RM-R1's evaluation, is not read once they are closed, and belongs to the body; so does what the judge
+concludes on the way, which no parser reads. A body's STEPS lie end to end and are found by a pattern for what stands
+between two of them: `BREAKS` has lines and sentences; a world that knows its own statements gives its own
+(`world/steps.py`).
 
 Cut at the end of a step, the judge is told to conclude (`probe.py`). It is COMMITTED from the first cut on after which
 no verdict differs from its final one. Early answering as in 2307.13702 (Lanham et al. 2023); removing is ours.
@@ -32,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrmlib.budget import lead
-from rrmlib.parse import CLOSE, OPEN, after_thinking
+from rrmlib.parse import CLOSE, OPEN
 
 BREAKS = {
     "line": re.compile(r"\s*\n\s*"),
@@ -53,25 +57,34 @@ class Step:
 def body(text: str, parser: str, *, conclude: str = "", opens_think: bool = False) -> tuple[int, int]:
     """(start, end) of the body; empty where nothing was thought before the verdict.
 
-    Where the text closes its thinking, or never does, that is the thinking alone. Raises ValueError for a parser that
-    reads no verdict from text (`budget.lead`).
+    Where the text closes its thinking, or never does, that is the thinking alone. However a text is cut in its body,
+    what is then read is the verdict that `budget.closing` asks for. Raises ValueError for a parser that reads no
+    verdict from text (`budget.lead`).
     """
-    wanted, sign = lead(parser)
     opened, close = text.find(OPEN), text.rfind(CLOSE)
     start = opened + len(OPEN) if opened >= 0 else 0
-    if close >= 0:
-        end = close
-    elif after_thinking(text, opens_think)[1]:
-        end = len(text)
-    else:
-        places = [place for place in (text.rfind(wanted, start), text.rfind(sign, start)) if place >= 0]
-        end = places[0] if places else len(text)
+    end = _begun(text, close if close >= 0 else len(text), parser, opens_think)
     if conclude:
         last = text.rfind(conclude, start, end)
         end = last if last >= 0 else end
     while start < end and text[start].isspace():
         start += 1
     return start, max(start, start + len(text[start:end].rstrip()))
+
+
+def _begun(text: str, end: int, parser: str, thinking: bool) -> int:
+    """Where the first verdict begins that is neither in thinking nor in RM-R1's evaluation; `end` where none is."""
+    wanted, sign = lead(parser)
+    before = wanted.partition(sign)[0]
+    evaluating = False
+    for match in re.compile(f"{re.escape(sign)}|</?think>|</?eval>").finditer(text, 0, end):
+        if match[0] in (OPEN, CLOSE):
+            thinking, evaluating = match[0] == OPEN, False
+        elif match[0] != sign:
+            evaluating = match[0] == "<eval>" and sign == "<answer>"
+        elif not thinking and not evaluating:
+            return match.start() - (len(before) if text.endswith(before, 0, match.start()) else 0)
+    return end
 
 
 def steps(text: str, start: int, end: int, breaks: re.Pattern[str] = BREAKS["line"], *, at_most: int = 0) -> list[Step]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rrmlib.budget import LEADS, closing
 from rrmlib.commitment import BREAKS, along, body, committed, cut, steps, without
+from rrmlib.parse import parse
 
 RRM = "<think>\nwork\n1: 4 ok\n2: 6 bad\nbest 1\n</think>\n\\boxed{Assistant 1}"
 RUBRIC = "<type>Chat</type><rubric>has animal</rubric><eval>A helps. B does not.</eval><answer>[[A]]</answer>"
@@ -30,10 +34,72 @@ def inside(text: str, parser: str, **how: object) -> str:
         ("[[A]]", "direct", {}, ""),
         ("", "rrm", {}, ""),
         ("<think></think>", "rrm", {}, ""),
+        # A verdict before the last one: the body ends at the first that a parser would read...
+        ("So [[A]]. No, wait: [[A]]", "direct", {}, "So"),
+        ("First \\boxed{Assistant 2}, then \\boxed{Assistant 1}", "rrm", {}, "First"),
+        ("Analysis: a\nScores: \\boxed{5, 5}\nagain\nScores: \\boxed{8, 2}", "grm", {}, "Analysis: a"),
+        ("<think>a</think>\\boxed{Assistant 2} b</think>\\boxed{Assistant 1}", "rrm", {}, "a</think>"),
+        ("[[B]] <think>a</think> [[A]]", "direct", {}, ""),
+        ("<rubric>say <answer>[[A]]</answer></rubric><eval>e</eval><answer>[[A]]", "rm_r1", {}, "<rubric>say"),
+        ("<eval>e</eval>f <answer>[[B]]</answer> g</eval><answer>[[A]]", "rm_r1", {}, "<eval>e</eval>f"),
+        # ... and holds what is quoted where no parser reads, or concluded on the way.
+        ("<think>a \\boxed{Assistant 2} b</think>\\boxed{Assistant 1}", "rrm", {}, "a \\boxed{Assistant 2} b"),
+        (
+            "<eval>B says <answer>[[B]]</answer></eval><answer>[[A]]",
+            "rm_r1",
+            {},
+            "<eval>B says <answer>[[B]]</answer></eval>",
+        ),
+        (
+            "<think>\na\nbest 2\nb\nbest 1\n</think>\n\\boxed{Assistant 1}",
+            "rrm",
+            {"conclude": "\nbest"},
+            "a\nbest 2\nb",
+        ),
     ],
 )
 def test_the_body_is_what_was_thought_before_the_verdict(text, parser, how, expected):
     assert inside(text, parser, **how) == expected
+
+
+LABELS = {"rrm": " 1}", "rm_r1": "A]]</answer>", "grm": "8, 2}", "grm_single": "1}", "judgebench_arena": "A>B]]"}
+LABELS |= {"rewardbench2_ratings": "7]]"}
+MARKUP = [
+    "<think>",
+    "</think>",
+    "<rubric>",
+    "</rubric>",
+    "<eval>",
+    "</eval>",
+    "<answer>[[B]]</answer>",
+    "<answer>",
+    "[[B]]",
+]
+MARKUP += [
+    "\\boxed{Assistant 2}",
+    "\\boxed{3, 9}",
+    "\\boxed{0}",
+    "\\boxed{",
+    "}",
+    "[[3]]",
+    "[[B>A]]",
+    "Scores: ",
+    "\nbest",
+    "a b.",
+    "\n",
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(MARKUP), max_size=9).map("".join), st.sampled_from(sorted(LEADS)), st.booleans())
+def test_wherever_a_body_is_cut_the_verdict_that_is_read_is_the_one_asked_for(text, parser, opens_think):
+    start, end = body(text, parser, opens_think=opens_think)
+    label = LABELS.get(parser, "A]]")
+    wanted = parse(parser, LEADS[parser][0] + label, "budget").value
+    for at in range(start, end + 1 if end > start else start):
+        asked = closing(parser, text[:at], opens_think=opens_think)
+        assert asked.endswith(LEADS[parser][0])
+        assert parse(parser, text[:at] + asked + label, "budget", opens_think=opens_think).value == wanted
 
 
 def test_a_parser_without_a_verdict_in_text_is_refused():

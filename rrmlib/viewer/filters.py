@@ -6,6 +6,16 @@ item, none where two are level; only majorities that are there differ from each 
 where its own traces are wrong, so that a labelled tie is treated like any label. Sizes are tokens, or words where
 tokens are unknown.
 
+`flipped` is asked of each sample of a judge: it names different responses as best in two orders. A tie names none, nor
+does an order that was not read; and other samples are other draws, which differ without any exchange.
+
+`majority_wrong` looks within a judge, at its samples and orders: most are wrong, one is right. `outvoted` looks across
+the judges, each with one vote, its majority: most are wrong, one is right. A right trace that its own judge has voted
+down is of the first kind alone.
+
+Sorted by `rate:FAMILY`, items with the most places of a reasoning pattern for their words come first: all traces of the
+item together, a ratio of sums, as in `patterns.per_words` (a filter says little where every trace has the pattern).
+
 Search is for parts of words, whatever the case, over query, responses, prompt and the traces of the judges chosen: all
 words must occur somewhere, "words in quotes" as they stand there.
 
@@ -29,7 +39,7 @@ from rrmlib.viewer.records import Record
 STATES = ("unparsed", "truncated", "too_long", "error")
 # Of one judge's traces of an item; the others follow from those of all judges, or from the reader's notes.
 PER_JUDGE = ("flipped", "wrong", "majority_wrong", *STATES, "forced", "long_wrong")
-FILTERS = ("disagree", *PER_JUDGE, "noted")
+FILTERS = ("disagree", *PER_JUDGE, "outvoted", "noted")
 SORTS = ("given", "longest", "disagreement", "difficulty", "share_right")
 FIELDS = ("benchmark", "section", "difficulty")
 NEVER = 2**53 - 1  # a length that no trace has; JavaScript counts as far
@@ -56,21 +66,25 @@ class Query:
         for name in self.filters:
             if name not in FILTERS and not name.startswith("pattern:"):
                 raise ValueError(f"unknown filter {name!r:.60}; known: {', '.join(FILTERS)}, pattern:FAMILY")
-        if self.sort not in SORTS:
-            raise ValueError(f"unknown sort {self.sort!r:.60}; known: {', '.join(SORTS)}")
+        if self.sort not in SORTS and not self.sort.startswith("rate:"):
+            raise ValueError(f"unknown sort {self.sort!r:.60}; known: {', '.join(SORTS)}, rate:FAMILY")
 
 
 @dataclass(frozen=True)
 class Cell:
     """What one judge's traces of one item come to. `flags` are of PER_JUDGE (without long_wrong) and pattern:FAMILY;
-    `longest` and `longest_wrong` are sizes, -1 where there is no such trace."""
+    `longest` and `longest_wrong` are sizes, -1 where there is no such trace. `sound`: whether the majority is right;
+    `places`: of each pattern family, in `words`."""
 
     majority: int | str | None
+    sound: bool | None
     flags: frozenset[str]
     longest: int
     longest_wrong: int
     right: int
     judged: int
+    words: int
+    places: Mapping[str, int]
 
 
 def size(trace: Record) -> int:
@@ -88,14 +102,17 @@ def majority(picks: Iterable[int | str | None]) -> int | str | None:
 def cell(traces: Sequence[Record]) -> Cell:
     """One judge's traces of one item."""
     most = majority(t["choice"] for t in traces)
-    by_order: dict[str, list[int | str | None]] = {}
+    named: dict[int, set[int]] = {}  # by sample: what it names as best, in one order or another
     for t in traces:
-        by_order.setdefault(t["order"], []).append(t["choice"])
+        if isinstance(t["choice"], int):
+            named.setdefault(t["sample"], set()).add(t["choice"])
     known = [t for t in traces if t["right"] is not None]
     wrong = [t for t in known if not t["right"]]
+    verdicts = [t["right"] for t in known if t["choice"] == most]
     found = {t["state"] for t in traces if t["state"] in STATES}
-    found |= {mark[2] for t in traces for mark in t["marks"] if mark[2].startswith("pattern:")}
-    if len({majority(picks) for picks in by_order.values()} - {None}) > 1:
+    kinds = Counter(kind for t in traces for _, _, kind in t["marks"] if kind.startswith("pattern:"))
+    found |= kinds.keys()
+    if any(len(best) > 1 for best in named.values()):
         found.add("flipped")
     if wrong:
         found.add("wrong")
@@ -104,7 +121,17 @@ def cell(traces: Sequence[Record]) -> Cell:
     if any(t["finish"] == "budget" for t in traces):
         found.add("forced")
     longest, longest_wrong = (max(map(size, part), default=-1) for part in (traces, wrong))
-    return Cell(most, frozenset(found), longest, longest_wrong, len(known) - len(wrong), len(known))
+    return Cell(
+        majority=most,
+        sound=any(verdicts) if verdicts else None,
+        flags=frozenset(found),
+        longest=longest,
+        longest_wrong=longest_wrong,
+        right=len(known) - len(wrong),
+        judged=len(known),
+        words=sum(t["words"] for t in traces),
+        places={kind.partition(":")[2]: n for kind, n in kinds.items()},
+    )
 
 
 def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
@@ -114,6 +141,13 @@ def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
         if not judges or trace["judge"] in judges:
             traces.setdefault(trace["judge"], []).append(trace)
     return {judge: cell(said) for judge, said in traces.items()}
+
+
+def outvoted(of: Collection[Cell]) -> bool:
+    """Whether most judges of an item are wrong where one is right, each by its majority."""
+    most = majority(c.majority for c in of)
+    theirs = {c.sound for c in of if most is not None and c.majority == most}
+    return theirs == {False} and any(c.sound for c in of)
 
 
 def long_from(sizes: Iterable[int]) -> int:
@@ -140,6 +174,8 @@ def flags(
     found: set[str] = set().union(*(c.flags for c in of.values()))
     if len({c.majority for c in of.values()} - {None}) > 1:
         found.add("disagree")
+    if outvoted(of.values()):
+        found.add("outvoted")
     if any(c.longest_wrong >= long[judge] for judge, c in of.items() if c.longest_wrong >= 0):
         found.add("long_wrong")
     if (item["benchmark"], item["id"]) in noted:
@@ -186,6 +222,9 @@ def rank(item: Record, query: Query) -> tuple[Any, ...]:
     if query.sort == "share_right":
         judged = sum(c.judged for c in of)
         return (sum(c.right for c in of) / judged if judged else 2.0,)
+    if query.sort.startswith("rate:"):
+        words, family = sum(c.words for c in of), query.sort.partition(":")[2]
+        return (-sum(c.places.get(family, 0) for c in of) / words if words else 1.0,)
     return ()
 
 

@@ -17,7 +17,7 @@ import json
 import mmap
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +33,11 @@ START = 200  # characters of a query that a list shows
 END = b"\xff"  # after every text; no UTF-8 has it
 SIGNED = 50_000_000
 BITS = 8192  # of a signature
-_CELLS = ("item", "judge", "flags", "majority", "longest", "longest_wrong", "right", "judged", "start", "end")
-_NONE, _TIE = -1, 1 << 30  # as majorities
+_CELLS = (
+    "item", "judge", "flags", "majority", "sound", "longest", "longest_wrong", "right", "judged", "words",
+    "start", "end",
+)  # fmt: skip
+_NONE, _TIE = -1, 1 << 30  # as majorities; _NONE also where it is not known whether one is right
 _OWN = tuple(name for name in PER_JUDGE if name != "long_wrong")  # bits 0.. of a cell's flags; then the families
 
 
@@ -58,7 +61,7 @@ class Index:
     heads: list[Head]
     note: str
     long: NDArray[np.int64]  # by judge: from which size on a trace is long
-    cells: dict[str, NDArray[np.int64]]  # of _CELLS; sorted by item
+    cells: dict[str, NDArray[np.int64]]  # of _CELLS, and rate:FAMILY, how many places; sorted by item
     first: NDArray[np.int64]  # by item: where its texts begin, and where the last one's end
     data: mmap.mmap
     signs: NDArray[np.uint8] | None  # by bit: which items have it, eight in a byte; None where the texts are short
@@ -76,14 +79,15 @@ class Index:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        numbers = np.frombuffer(data, "<i8", foot["cells"] * len(_CELLS), foot["at"]).reshape(len(_CELLS), -1)
+        columns = [*_CELLS, *(f"rate:{family}" for family in foot["families"])]
+        numbers = np.frombuffer(data, "<i8", foot["cells"] * len(columns), foot["at"]).reshape(len(columns), -1)
         heads = [Head(*head) for head in foot["heads"]]
         first = np.frombuffer(data, "<i8", len(heads) + 1, foot["at"] + numbers.nbytes)
         at, row = foot["at"] + numbers.nbytes + first.nbytes, -(-len(heads) // 8)
         signs = np.frombuffer(data, np.uint8, BITS * row, at).reshape(BITS, row) if foot["signed"] else None
         places = {(head.benchmark, head.id): i for i, head in enumerate(heads)}
         long = np.array(foot["long"], np.int64)
-        by_name = dict(zip(_CELLS, numbers))
+        by_name = dict(zip(columns, numbers))
         return cls(foot["judges"], foot["families"], heads, foot["note"], long, by_name, first, data, signs, places)
 
     def flags(self, judges: Sequence[str], noted: Iterable[tuple[str, str]]) -> NDArray[np.int64]:
@@ -95,14 +99,17 @@ class Index:
         worst = self.cells["longest_wrong"][chosen]
         long = (worst >= 0) & (worst >= self.long[judge])
         found[item[long]] |= self._bit("long_wrong")
-        found[self._majorities(chosen) > 1] |= self._bit("disagree")
+        majorities, outvoted = self._votes(chosen)
+        found[majorities > 1] |= self._bit("disagree")
+        found[outvoted] |= self._bit("outvoted")
         found[[self.places[each] for each in noted if each in self.places]] |= self._bit("noted")
         return found
 
     @property
     def names(self) -> list[str]:
         """The filters, by bit."""
-        return [*_OWN, *(f"pattern:{family}" for family in self.families), "disagree", "long_wrong", "noted"]
+        families = (f"pattern:{family}" for family in self.families)
+        return [*_OWN, *families, "disagree", "long_wrong", "outvoted", "noted"]
 
     def _bit(self, name: str) -> int:
         return 1 << self.names.index(name)
@@ -114,11 +121,21 @@ class Index:
         wanted = np.array([not judges or name in judges for name in self.judges], bool)
         return wanted[self.cells["judge"]] if len(wanted) else np.zeros(0, bool)
 
-    def _majorities(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many different majorities an item has."""
-        there = chosen & (self.cells["majority"] != _NONE)
-        pairs = np.unique(self.cells["item"][there] << 32 | self.cells["majority"][there])
-        return np.bincount(pairs >> 32, minlength=len(self.heads))
+    def _votes(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """By item, how many different majorities its judges have, and whether most of them are wrong, one is right."""
+        there, n = chosen & (self.cells["majority"] != _NONE), len(self.heads)
+        item, sound = self.cells["item"][there], self.cells["sound"][there]
+        picks, which, votes = np.unique(
+            item << 32 | self.cells["majority"][there], return_inverse=True, return_counts=True
+        )
+        of = picks >> 32
+        most = np.zeros(n, np.int64)
+        np.maximum.at(most, of, votes)
+        leads = votes == most[of]
+        right, wrong = (np.bincount(which, sound == value, len(picks)) > 0 for value in (1, 0))
+        alone = np.bincount(of, leads, n) == 1
+        lost = np.bincount(of, leads & wrong & ~right, n) > 0
+        return np.bincount(of, minlength=n), alone & lost & (np.bincount(item, sound == 1, n) > 0)
 
     def judged(self, judges: Sequence[str]) -> NDArray[np.bool_]:
         """By item, whether one of these judges has said something of it; no judges: all items."""
@@ -161,10 +178,14 @@ class Index:
             np.maximum.at(longest, item, self.cells["longest"][chosen])
             return -longest
         if sort == "disagreement":
-            return -self._majorities(chosen)
+            return -self._votes(chosen)[0]
         if sort == "share_right":
             right, judged = (np.bincount(item, self.cells[name][chosen], n) for name in ("right", "judged"))
             return np.divide(right, judged, out=np.full(n, 2.0), where=judged > 0)
+        if sort.startswith("rate:"):
+            words = np.bincount(item, self.cells["words"][chosen], n)
+            places = np.bincount(item, self.cells[sort][chosen], n) if sort in self.cells else np.zeros(n)
+            return np.divide(-places, words, out=np.ones(n), where=words > 0)
         if sort == "difficulty":
             return self._difficulties
         return np.zeros(n, np.int64)
@@ -210,6 +231,7 @@ class Writer:
         self.heads: list[list[Any]] = []
         self.first = [0]
         self.cells: list[tuple[int, ...]] = []
+        self.places: list[Mapping[str, int]] = []
         self.sizes: dict[str, list[int]] = {name: [] for name in judges}
         self.bare = 0
         self.items: Counter[str] = Counter()  # by benchmark
@@ -234,8 +256,10 @@ class Writer:
             begin = self.at
             self._texts(trace["text"] for trace in said)
             most = _NONE if cell.majority is None else _TIE if isinstance(cell.majority, str) else cell.majority
-            numbers = (cell.longest, cell.longest_wrong, cell.right, cell.judged, begin, self.at)
+            sound = _NONE if cell.sound is None else int(cell.sound)
+            numbers = (sound, cell.longest, cell.longest_wrong, cell.right, cell.judged, cell.words, begin, self.at)
             self.cells.append((number, self.judges[name], self._bits(cell.flags), most, *numbers))
+            self.places.append(cell.places)
         self.first.append(self.at)
 
     def _bits(self, flags: Iterable[str]) -> int:
@@ -270,7 +294,8 @@ class Writer:
             "at": self.at + -self.at % 8,
             "signed": self.at >= SIGNED,
         }
-        numbers = np.array(self.cells, "<i8").reshape(-1, len(_CELLS))
+        rows = [(*cell, *(n.get(family, 0) for family in self.families)) for cell, n in zip(self.cells, self.places)]
+        numbers = np.array(rows, "<i8").reshape(-1, len(_CELLS) + len(self.families))
         self.file.write(numbers.T.tobytes() + np.array(self.first, "<i8").tobytes())
         if foot["signed"]:
             self._sign()

@@ -101,7 +101,7 @@ function rowParts(row) {
   const flags = make("span", { className: "flags" });
   for (const [name, label, , sign] of FILTERS) {
     if (name === "noted" ? !source.notes.has(keyOf(row.benchmark, row.id)) : !row.flags.includes(name)) continue;
-    if (name === "wrong" && row.flags.includes("majority_wrong")) continue;
+    if (name === "wrong" && ["majority_wrong", "outvoted"].some((more) => row.flags.includes(more))) continue;
     const mark = make("span", { className: `flag f-${name}`, title: label });
     mark.append(make("span", { "aria-hidden": "true" }, sign), make("span", { className: "hidden" }, label));
     flags.append(mark, " ");
@@ -408,6 +408,8 @@ function drawFilters() {
       find();
     });
   }
+  for (const family of meta.families)
+    $("sort").append(make("option", { value: "rate:" + family }, `${flat(family, 30)}, per 100 words`));
   $("sort").addEventListener("change", () => {
     state.query.sort = $("sort").value;
     find();

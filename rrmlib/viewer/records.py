@@ -34,6 +34,7 @@ from typing import Any
 from rrmlib.comparison import Comparison, Item, Message
 from rrmlib.judgment import Judgment, Scores, State, Verdict
 from rrmlib.parse import CLOSE, OPEN, after_thinking
+from rrmlib.probe import picked
 
 Record = dict[str, Any]
 Span = tuple[int, int, str]  # start, end, name; in characters here, in UTF-16 code units in a record
@@ -159,8 +160,9 @@ def trace_record(
             f"judge {judgment.judge!r} was shown {n} responses of item {judgment.item!r}, which has "
             f"{len(item.responses)}: are these the items that were judged?"
         )
-    value = judgment.in_item_order().value
-    picked = choice(value)
+    reading = judgment.in_item_order()
+    value, place = reading.value, picked(reading)
+    choice = "tie" if place == -1 else place
     text, parts = readable(judgment)
     blocks: list[Span] = []
     marks: list[Span] = []
@@ -190,32 +192,23 @@ def trace_record(
         "words": len(text.split()),
         "parser": parser,
         "text": text,
-        "choice": picked,
+        "choice": choice,
         "values": values,
         "strength": value.strength if isinstance(value, Verdict) else None,
-        "right": right(picked, item, value.top if isinstance(value, Scores) and not value.partial else ()),
+        "right": right(choice, item, value.top if isinstance(value, Scores) and not value.partial else ()),
         "blocks": [[units(a), units(b), name] for a, b, name in sorted(blocks)],
         "marks": [[units(a), units(b), kind] for a, b, kind in sorted(set(marks))],
     }
 
 
-def choice(value: Verdict | Scores | None) -> int | str | None:
-    """What a reading in ITEM order picks: an index, "tie", or None (nothing read, or a score of it is missing)."""
-    if value is None or (isinstance(value, Scores) and value.partial):
-        return None
-    if isinstance(value, Verdict):
-        return "tie" if value.choice == "tie" else int(value.choice == "second")
-    return value.top[0] if len(value.top) == 1 else "tie"
-
-
-def right(picked: int | str | None, item: Item | None, top: Sequence[int] = ()) -> bool | None:
+def right(choice: int | str | None, item: Item | None, top: Sequence[int] = ()) -> bool | None:
     """Whether the pick is that of the truth; None where nothing was picked, the truth is unknown, or there is no
     choice (one response). `top`: the responses with the highest score; several are right where all are best."""
-    if picked is None or item is None or len(item.responses) < 2 or not _best(item):
+    if choice is None or item is None or len(item.responses) < 2 or not _best(item):
         return None
     if isinstance(item, Comparison) and item.label == "tie":
-        return picked == "tie"
-    return picked in _best(item) or (picked == "tie" and bool(top) and set(top) <= set(_best(item)))
+        return choice == "tie"
+    return choice in _best(item) or (choice == "tie" and bool(top) and set(top) <= set(_best(item)))
 
 
 def readable(judgment: Judgment) -> tuple[str, list[tuple[int, int]]]:
@@ -366,7 +359,7 @@ def verdict_places(text: str, parser: str) -> list[tuple[int, int]]:
         first = min((label[0] for label in labels), default="")
         return [label.span() for label in labels if label[0] == first]
     if name == "rewardbench2_ratings":
-        return _spans(_RATING, text, start, end) or _spans(_LAST, text[:end], max(start, end - 200), end)
+        return _spans(_RATING, text, start, end) or _spans(_LAST, text[:end], max(start, end - 200), end)[:1]
     if name == "rewardbench2_ratings_official":
         return _spans(_TRAILING, text, start, end)
     if name == "scores":
@@ -393,26 +386,36 @@ def _box(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 _NAMED = re.compile(
-    r"(?i:\b(?:assistant|chatbot|response|candidate|answer|output|model)s?)[ \t]{0,2}[#(]?(?:([A-Z])\b"
-    r"|(?<!answer )(?<!output )(?<!model )([0-9]{1,2})\b)"
-    r"|</?(?:quote|summary)_([A-Z])>"
+    r"(?i:\b(?:assistant|chatbot|response|candidate|answer|output|model)(?P<many>s)?)[ \t]{0,2}[#(]?"
+    r"(?:(?P<letter>[A-Z])\b|(?<!answer )(?<!output )(?<!model )(?P<number>[0-9]{1,2})\b)"
+    r"|</?(?:quote|summary)_(?P<tag>[A-Z])>"
 )
+# One noun may name several: "Assistants A and B", "Responses 1, 2 and 3". Behind a singular only letters go on, and not
+# after a comma: "Response 1 and 2 more", "In response A, B is". "I" is the judge.
+_AND, _COMMA = r"[ \t]{1,2}(?:and|or|versus|vs\.?|&)[ \t]{1,2}|/", r"|,[ \t]{0,2}(?:(?:and|or|&)[ \t]{1,2})?"
+_ALSO = {  # by whether the noun is a plural, and what it names is a number
+    (False, False): re.compile(rf"\)?(?:{_AND})\(?([A-HJ-Z])\b"),
+    (True, False): re.compile(rf"\)?(?:{_AND}{_COMMA})\(?([A-HJ-Z])\b"),
+    (True, True): re.compile(rf"\)?(?:{_AND}{_COMMA})[#(]?([0-9]{{1,2}})\b(?!\.[0-9]|%)"),
+}
 # The lab's judges write compactly: a line for each response ("1: 4-4=0 ok", "in B, ...", "then 2 bad", "best A"). Such
 # lines are read as mentions only in a text of that kind: in any other, "1:" begins a list.
 _COMPACT = re.compile(r"(?:^|>|Analysis: )(?:work|read|best [A-H1-8])[ \t]*(?:$|<)", re.MULTILINE)
-_LINE = re.compile(r"(?:^|>)(?:(?:in|then|best) )?(?:([A-H])|([1-8]))(?=:|,|[ \t]|$|<)", re.MULTILINE)
+_LINE = re.compile(r"(?:^|>)(?:(?:in|then|best) )?([A-H1-8])(?=:|,|[ \t]|$|<)", re.MULTILINE)
 
 
 def mentions(text: str, n: int) -> list[Span]:
-    """Where a response is named ("Assistant 1", "Chatbot B"), as `mention:<shown position>`."""
-    found = list(_NAMED.finditer(text))
+    """Where a response is named ("Assistant 1", "Chatbot B", both of "Assistants A and B"), as
+    `mention:<shown position>`; the first one with its noun."""
+    found = []
+    for match in _NAMED.finditer(text):
+        name, end = match["letter"] or match["number"] or match["tag"], match.end()
+        found.append((*match.span(), name))
+        rule = None if match["tag"] else _ALSO.get((bool(match["many"]), name.isdecimal()))
+        while rule and (more := rule.match(text, end)):
+            found.append((*more.span(1), more[1]))
+            end = more.end()
     if _COMPACT.search(text):
-        found += _LINE.finditer(text)
-    out = []
-    for match in found:
-        letter, number = match[1] or (match[3] if match.re is _NAMED else None), match[2]
-        position = ord(letter) - ord("A") if letter else int(number) - 1
-        if 0 <= position < n:
-            begin = match.start(1 if match[1] else 2) if match.re is _LINE else match.start()
-            out.append((begin, match.end(), f"mention:{position}"))
-    return out
+        found += [(*match.span(1), match[1]) for match in _LINE.finditer(text)]
+    positions = [int(name) - 1 if name.isdecimal() else ord(name) - ord("A") for _, _, name in found]
+    return [(start, end, f"mention:{at}") for (start, end, _), at in zip(found, positions) if 0 <= at < n]

@@ -7,9 +7,10 @@
 
 const FILTERS = [
   ["disagree", "judges disagree", "Two judges have different majorities", "A/B"],
-  ["flipped", "flipped on swap", "A judge prefers another response when the order is exchanged", "⇄"],
+  ["flipped", "flipped on swap", "A judge prefers another response when the order is exchanged (same sample, no ties)", "⇄"],
   ["wrong", "wrong", "Some trace is wrong", "✗"],
   ["majority_wrong", "majority wrong, some right", "A judge's majority is wrong, one of its traces is right", "◐"],
+  ["outvoted", "most judges wrong, some right", "Most judges prefer a wrong response (each by its majority), one is right", "◔"],
   ["long_wrong", "long but wrong", "A wrong trace among the longest quarter of its judge", "↔"],
   ["unparsed", "unparsed", "Some trace holds no verdict that can be read", "∅"],
   ["truncated", "truncated", "Some trace was cut off before its verdict", "✂"],
@@ -64,17 +65,25 @@ function longFrom(items) {
 function factsOf(item, chosen, long) {
   const traces = chosen ? item.traces.filter((t) => chosen.has(t.judge)) : item.traces;
   const flags = new Set();
-  const majorities = new Set();
+  const votes = []; // of the judges, each by its majority
   for (const own of grouped(traces, (t) => t.judge).values()) {
     const most = majority(own);
-    if (most !== null) majorities.add(most);
-    const orders = new Set([...grouped(own, (t) => t.order).values()].map(majority).filter((m) => m !== null));
-    if (orders.size > 1) flags.add("flipped");
+    const verdicts = own.filter((t) => t.choice === most && t.right !== null);
+    if (most !== null)
+      votes.push({ choice: most, right: verdicts.length ? verdicts.some((t) => t.right) : null });
+    const naming = own.filter((t) => Number.isInteger(t.choice));
+    for (const sample of grouped(naming, (t) => t.sample).values())
+      if (sample.some((t) => t.choice !== sample[0].choice)) flags.add("flipped");
     if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false))
       flags.add("majority_wrong");
   }
+  const majorities = new Set(votes.map((vote) => vote.choice));
   if (majorities.size > 1) flags.add("disagree");
-  let [judged, right, longest] = [0, 0, -1];
+  const most = majority(votes);
+  if (votes.some((vote) => vote.right) && votes.every((vote) => vote.choice !== most || vote.right === false))
+    if (most !== null) flags.add("outvoted");
+  let [judged, right, longest, words] = [0, 0, -1, 0];
+  const places = new Map(); // of each pattern
   for (const t of traces) {
     if (t.state !== "read") flags.add(t.state);
     if (t.finish === "budget") flags.add("forced");
@@ -84,10 +93,16 @@ function factsOf(item, chosen, long) {
       flags.add("wrong");
       if (lengthOf(t) >= long.get(t.judge)) flags.add("long_wrong");
     }
-    for (const mark of t.marks) if (mark[2].startsWith("pattern:")) flags.add(mark[2]);
+    for (const [, , kind] of t.marks) {
+      if (!kind.startsWith("pattern:")) continue;
+      flags.add(kind);
+      places.set(kind, (places.get(kind) || 0) + 1);
+    }
+    words += t.words;
     longest = Math.max(longest, lengthOf(t));
   }
-  return { flags, longest, distinct: majorities.size, share: judged ? right / judged : Infinity };
+  const rate = (family) => (words ? (places.get("pattern:" + family) || 0) / words : -1);
+  return { flags, longest, distinct: majorities.size, share: judged ? right / judged : Infinity, rate };
 }
 
 function sorter(sort) {
@@ -95,6 +110,7 @@ function sorter(sort) {
   if (sort === "longest") return (a, b) => b.facts.longest - a.facts.longest;
   if (sort === "disagreement") return (a, b) => b.facts.distinct - a.facts.distinct;
   if (sort === "share_right") return (a, b) => (a.facts.share < b.facts.share ? -1 : +(a.facts.share > b.facts.share));
+  if (sort.startsWith("rate:")) return (a, b) => b.facts.rate(sort.slice(5)) - a.facts.rate(sort.slice(5));
   if (sort === "difficulty")
     return (a, b) => {
       const [x, y] = [a.item.difficulty, b.item.difficulty];
@@ -107,22 +123,28 @@ function sorter(sort) {
 }
 
 class Notes {
-  // In the browser's storage where there is one (a sandboxed frame has none: then until the page is closed).
-  constructor(name) {
+  // Those that came with the document, and over them what was written here ("" where one was removed): that is kept in
+  // the browser's storage where there is one (a sandboxed frame has none: then until the page is closed).
+  constructor(name, given) {
     this.name = "rrm-notes:" + name;
-    this.map = new Map();
+    this.map = new Map(given.map(({ benchmark, id, text }) => [keyOf(benchmark, id), text]));
+    this.own = new Map();
     this.kept = true;
     try {
-      for (const [key, text] of JSON.parse(localStorage.getItem(this.name) || "[]")) this.map.set(key, String(text));
+      for (const [key, text] of JSON.parse(localStorage.getItem(this.name) || "[]")) this.put(key, String(text));
     } catch {
       this.kept = false;
     }
   }
-  set(key, text) {
+  put(key, text) {
+    this.own.set(key, text);
     if (text) this.map.set(key, text);
     else this.map.delete(key);
+  }
+  set(key, text) {
+    this.put(key, text);
     try {
-      localStorage.setItem(this.name, JSON.stringify([...this.map]));
+      localStorage.setItem(this.name, JSON.stringify([...this.own]));
       this.kept = true;
     } catch {
       this.kept = false;
@@ -133,7 +155,7 @@ class Notes {
 class Embedded {
   constructor(data) {
     this.data = data;
-    const store = new Notes(data.title);
+    const store = new Notes(data.title, data.notes || []);
     this.store = store;
     this.notes = store.map;
     // A file may hold a part of a store: what is long there was decided by all of it.

@@ -7,7 +7,8 @@ processes may make it at once. A store that a run is writing to is read in one s
 background, when somebody asks again.
 
 Nothing is written to the store but notes, in a table of their own, `notes`, that is made with the first note: `Store`
-and other versions of rrmlib do not look at it, and exports do not carry it.
+and other versions of rrmlib do not look at it, and `rrm export` does not carry it. The file of a page does, for the
+items in it.
 
 Left out: what flags mean (`filters.py`), HTTP (`serve.py`).
 
@@ -198,7 +199,8 @@ class View:
         self._items_of = items or items_of(path)
         self._patterns, self._quiet, self._patience = patterns, quiet, patience
         sources = [Path(__file__).with_name(name) for name in ("view.py", "index.py", "filters.py", "records.py")]
-        sources += [Path(__file__).parents[1] / "patterns.py", *sorted(LEXICONS.glob("*.toml"))]
+        sources += [Path(__file__).parents[1] / name for name in ("patterns.py", "probe.py")]
+        sources += sorted(LEXICONS.glob("*.toml"))
         named = f"{patterns.__module__}.{patterns.__qualname__}".encode()
         self._code = hashlib.sha256(b"".join([named, *(file.read_bytes() for file in sources)])).hexdigest()
         self._known: dict[str, _Benchmark] = {}
@@ -395,21 +397,23 @@ class View:
         return self._record(store, db, benchmark, rows, judges)
 
     def document(self, query: Query, *, limit: int = 0, most: int = 0) -> Record:
-        """The items that are asked for (the first `limit`, 0: all) with the traces of the judges chosen, for a file.
+        """The items that are asked for (the first `limit`, 0: all) with the traces of the judges chosen and the notes
+        on them, for a file.
 
         Raises ValueError where it would be larger than `most` bytes.
         """
         index = self.index
         query = replace(query, judges=query.judges or self._judges)
         judges = [name for name in index.judges if not query.judges or name in query.judges]
-        noted = {(note["benchmark"], note["id"]) for note in self.notes()}
+        noted = {(note["benchmark"], note["id"]): note for note in self.notes()}
         found = index.find(query, noted, within=query.judges)[0]
-        records, bytes_ = [], 0
+        records, kept, bytes_ = [], list[Record](), 0
         with Store(self.path, readonly=True) as store, store._transaction() as db:
             for number in found[: limit or None].tolist():
                 head = index.heads[number]
                 record = self._item(store, db, head.benchmark, head.id, judges)
                 records.append(record)
+                kept += [noted[place]] if (place := (head.benchmark, head.id)) in noted else []
                 bytes_ += len(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
                 if most and bytes_ > most:
                     raise ValueError(
@@ -426,6 +430,7 @@ class View:
             "families": families(records),
             "long": {name: int(index.long[index.judges.index(name)]) for name in judges},
             "items": records,
+            "notes": kept,
             "note": "; ".join(notes),
         }
 

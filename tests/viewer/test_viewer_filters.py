@@ -8,26 +8,36 @@ import pytest
 from rrmlib.viewer.filters import FIELDS, NEVER, Query, flags, long_from, match, select, thresholds
 from rrmlib.viewer.records import item_record
 
-WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
-ITEMS = WORKED["document"]["items"]
-NOTED = {tuple(each) for each in WORKED["noted"]}
+FILES = [json.loads((Path(__file__).parent / name).read_text("ascii")) for name in ("filters.json", "votes.json")]
+ITEMS = FILES[0]["document"]["items"]
 
 
 def query(stated):
     return Query(**{name: tuple(value) if isinstance(value, list) else value for name, value in stated.items()})
 
 
-@pytest.mark.parametrize("case", WORKED["cases"], ids=lambda case: case["why"][:40])
-def test_a_query_finds_what_was_worked_by_hand(case):
-    assert [item["id"] for item in select(ITEMS, query(case["query"]), noted=NOTED)] == case["ids"], case["why"]
+def noted(worked):
+    return {tuple(each) for each in worked["noted"]}
 
 
-def test_flags_are_the_filters_that_let_an_item_through():
-    long = thresholds(ITEMS)
-    for item in ITEMS:
-        found = flags(item, long=long, noted=NOTED)
-        assert found == WORKED["flags"][item["id"]]
-        assert all(match(item, Query(filters=(name,)), long=long, noted=NOTED) for name in found)
+@pytest.mark.parametrize(
+    ("worked", "case"),
+    [(worked, case) for worked in FILES for case in worked["cases"]],
+    ids=lambda part: part.get("why", part.get("about"))[:40],
+)
+def test_a_query_finds_what_was_worked_by_hand(worked, case):
+    found = select(worked["document"]["items"], query(case["query"]), noted=noted(worked))
+    assert [item["id"] for item in found] == case["ids"], case["why"]
+
+
+@pytest.mark.parametrize("worked", FILES, ids=lambda worked: worked["about"][:20])
+def test_flags_are_the_filters_that_let_an_item_through(worked):
+    items = worked["document"]["items"]
+    how = {"long": thresholds(items), "noted": noted(worked)}
+    for item in items:
+        found = flags(item, **how)
+        assert found == worked["flags"][item["id"]], item["id"]
+        assert all(match(item, Query(filters=(name,)), **how) for name in found)
 
 
 def test_the_worked_document_has_the_fields_of_a_document():

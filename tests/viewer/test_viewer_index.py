@@ -25,6 +25,7 @@ from rrmlib.viewer.view import View, items_of, patterns_of
 
 WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
 DEMO = WORKED["document"]["items"]
+VOTES = json.loads((Path(__file__).parent / "votes.json").read_text("ascii"))
 
 
 def wait_for(what):
@@ -38,14 +39,17 @@ def judgment_of(trace, item, key=""):
     """The judgment behind a trace of the worked document."""
     order = Order.parse(trace["order"])
     value = trace["choice"]
+    place = order.shown.index(value) if isinstance(value, int) else -1
     if trace["state"] != "read":
         reading = Reading(State(trace["state"]), None, trace["note"])
     elif trace["values"]:
         reading = Reading.of(Scores(tuple(trace["values"][i] for i in order.shown)))
     elif value == "tie":
         reading = Reading.of(Verdict("tie"))
+    elif len(order) > 2:
+        reading = Reading.of(Scores(choice=place))
     else:
-        reading = Reading.of(Verdict(("first", "second")[order.shown.index(value)]))
+        reading = Reading.of(Verdict(("first", "second")[place]))
     plain = {name: trace[name] for name in ("sample", "judge", "text", "finish", "tokens")}
     return Judgment(item=item["id"], order=order, key=key, reading=reading, **plain)
 
@@ -69,10 +73,10 @@ def patterns(text):
         yield 0, 3, "transition"
 
 
-def demo_store(path):
+def demo_store(path, records=DEMO):
     engine = HeuristicEngine("longest")
     with Store(path) as store:
-        for record in DEMO:
+        for record in records:
             key = ""
             if record["asked"]:
                 request = Request(tuple(Message(*turn) for turn in record["asked"]), Sampling(8), 0)
@@ -96,6 +100,17 @@ def demo(tmp_path):
 def test_the_index_finds_what_was_worked_by_hand(shared, case):
     stated = {name: tuple(value) if isinstance(value, list) else value for name, value in case["query"].items()}
     assert [item["id"] for item in shared.page(Query(**stated))["items"]] == case["ids"], case["why"]
+
+
+def test_the_index_counts_votes_as_they_were_worked_by_hand(tmp_path):
+    records = VOTES["document"]["items"]
+    items = items_of(tmp_path, given={"demo": [item_of(record) for record in records]})
+    view = View(demo_store(tmp_path / "t.sqlite", records), items, quiet=True, patterns=lambda _: patterns)
+    assert [view.item("demo", record["id"]) for record in records] == records
+    assert {item["id"]: item["flags"] for item in view.page(Query())["items"]} == VOTES["flags"]
+    for case in VOTES["cases"]:
+        stated = {name: tuple(value) if isinstance(value, list) else value for name, value in case["query"].items()}
+        assert [item["id"] for item in view.page(Query(**stated))["items"]] == case["ids"], case["why"]
 
 
 @pytest.fixture(scope="module", params=["signed", "plain"])
@@ -158,12 +173,12 @@ def test_meta_says_what_there_is_and_what_is_missing(shared):
 
 TRACES = st.lists(
     st.tuples(
-        st.sampled_from("ab"),
+        st.sampled_from("abc"),
         st.sampled_from(["AB", "BA"]),
         st.integers(0, 2),
         st.sampled_from(["first", "second", "tie", None]),
         st.integers(-1, 9),
-        st.sampled_from(["Über\nuns", "a b", "Straße \ud800", "\0 nul", "x\U0001f600", ""]),
+        st.sampled_from(["Über\nuns", "a b", "Wait, wait! Hm", "Wait", "Straße \ud800", "\0 nul", "x\U0001f600", ""]),
     ),
     max_size=8,
 )
@@ -174,8 +189,8 @@ LABELS = st.sampled_from(["first", "second", "tie", None])
 @given(
     st.lists(st.tuples(LABELS, TRACES, st.sampled_from(["1", "01", "x", "", "-2"])), min_size=1, max_size=5),
     st.lists(st.sampled_from(FILTERS[:-1]), max_size=2),
-    st.sampled_from([(), ("a",), ("b",), ("a", "b")]),
-    st.sampled_from(SORTS),
+    st.sampled_from([(), ("a",), ("b",), ("a", "b"), ("a", "b", "c")]),
+    st.sampled_from([*SORTS, "rate:reflection", "rate:x"]),
     st.sampled_from(["", "b", "ÜBER uns", '"a b"', "\ud800", "\0", "ss", "straße", "\U0001f600", "x a"]),
     st.sampled_from([0, 1 << 40]),
 )
@@ -384,6 +399,17 @@ def test_notes_are_kept_in_the_store_and_trouble_nobody(tmp_path):
     with Store(tmp_path / "copy.sqlite") as store:
         assert store.import_(tmp_path / "after.jsonl") == 24  # with a prompt and a generation
     assert view_of(path).notes() == view.notes()
+
+
+def test_a_file_carries_the_notes_on_its_items(demo):
+    for name, text in (("i3", "odd \ud800 <b>"), ("i2", "why?"), ("i7", "elsewhere")):
+        demo.write_note("demo", name, text)
+    made = demo.document(Query(filters=("wrong",), sort="longest"))
+    assert made["notes"] == [
+        {"benchmark": "demo", "id": "i2", "text": "why?"},
+        {"benchmark": "demo", "id": "i3", "text": "odd \ud800 <b>"},
+    ]
+    assert [item["id"] for item in demo.document(Query(filters=("noted",)))["items"]] == ["i2", "i3", "i7"]
 
 
 def test_a_note_that_cannot_be_kept_is_refused(demo, monkeypatch):

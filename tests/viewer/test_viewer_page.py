@@ -12,8 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from documents import document, item, large, small, trace
+from documents import FAMILIES, document, item, large, small, trace
 
+from rrmlib.viewer.filters import Query, select
 from rrmlib.viewer.page import SCRIPTS, page, remote_page, write
 
 READY = 'await page.waitForSelector("[data-ready=yes]");\n'
@@ -102,6 +103,19 @@ def test_filters_search_and_sort_are_combined_and_counted(read):
     assert found[13] == "q00"
 
 
+def test_items_are_sorted_by_the_rate_of_a_pattern(read):
+    found = read(
+        small(),
+        """
+        const out = [await page.$$eval("#sort option[value^='rate:']", (all) => all.map((one) => one.value))];
+        await page.selectOption("#sort", "rate:breakdown"); await idle(); out.push((await ids()).slice(0, 8));
+        return out;""",
+    )
+    assert found[0] == [f"rate:{family}" for family in FAMILIES]
+    assert found[1] == [item["id"] for item in select(small()["items"], Query(sort="rate:breakdown"))][:8]
+    assert found[1][0] != "q00"
+
+
 def test_of_the_judges_chosen_only_those_count(read):
     found = read(
         small(),
@@ -173,13 +187,12 @@ def test_a_link_to_an_item_that_is_not_there_says_so(read):
     assert "there is no item zzz" in found
 
 
-WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
-
-
-def test_filters_mean_here_what_they_mean_in_python(browser):
+@pytest.mark.parametrize("name", ["filters.json", "votes.json"])
+def test_filters_mean_here_what_they_mean_in_python(browser, name):
+    worked = json.loads((Path(__file__).parent / name).read_text("ascii"))
     found = functions(
         browser,
-        f"""const worked = {json.dumps(WORKED)};
+        f"""const worked = {json.dumps(worked)};
         const source = new Embedded(worked.document);
         for (const [benchmark, id] of worked.noted) source.notes.set(keyOf(benchmark, id), "noted");
         const none = {{ filters: [], judges: [], section: null, difficulty: null, benchmark: null, q: "", sort: "given" }};
@@ -195,9 +208,9 @@ def test_filters_mean_here_what_they_mean_in_python(browser):
           return [ids, Object.fromEntries(rows.map((row) => [row.id, flags(row)]))];
         }})();""",
     )
-    for case, ids in zip(WORKED["cases"], found[0]):
+    for case, ids in zip(worked["cases"], found[0]):
         assert ids == case["ids"], case["why"]
-    assert found[1] == {name: sorted(flags) for name, flags in WORKED["flags"].items()}
+    assert found[1] == {item: sorted(flags) for item, flags in worked["flags"].items()}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -419,6 +432,27 @@ def test_notes_are_kept_exported_and_taken_over(read, tmp_path):
     assert found[5] == "2 notes taken over."
     assert found[6].startswith("Not taken over: ")
     assert found[7] == ["q03"]
+
+
+def test_notes_that_came_with_the_file_are_there_until_they_are_changed_here(read):
+    given = [{"benchmark": "lab", "id": name, "text": f"of {name} <b>"} for name in ("q01", "q02", "q03")]
+    found = read(
+        small() | {"title": "with notes", "notes": given},
+        """
+        const out = [];
+        await filter("noted"); await idle(); out.push(await ids());
+        const press = async (key) => { await page.keyboard.press(key); await page.waitForTimeout(60); };
+        await press("j"); out.push(await page.inputValue("#note-text"));
+        await page.fill("#note-text", ""); await press("Escape"); await press("j");
+        await page.fill("#note-text", "seen"); await press("Escape");
+        await page.reload(); await page.waitForSelector("[data-ready=yes]");
+        await filter("noted"); await idle(); out.push(await ids());
+        await page.click("#notes-file"); out.push(JSON.parse(await page.inputValue("#notes-json")).notes);
+        return out;""",
+    )
+    assert found[:2] == [["q01", "q02", "q03"], "of q01 <b>"]
+    assert found[2] == ["q02", "q03"]
+    assert found[3] == [{"benchmark": "lab", "id": "q02", "text": "seen"}, given[2]]
 
 
 # --- Looks ------------------------------------------------------------------------------------------------------------

@@ -255,6 +255,12 @@ def test_responses_that_were_rated_one_by_one_are_shown_in_turn():
     assert readable(judged(Verdict("first"), text="[{]")) == ("[{]", [(0, 3)])
 
 
+def test_the_verdict_of_a_rating_is_not_what_it_is_out_of():
+    for text in ("rating: 7/10", "7 out of 10", "Score: **7**"):
+        trace = trace_record(judged(Scores((7.0,)), Order((0,)), text), parser="rewardbench2_ratings.v1")
+        assert cut(text, trace["marks"]) == [("verdict", "7")]
+
+
 def test_patterns_are_what_the_caller_finds():
     said = judged(Verdict("first"), text="\U0001f600 but wait")
     found = document([PAIR], [said], title="t", patterns=lambda text: [(text.find("wait"), len(text), "reflection")])
@@ -307,7 +313,8 @@ def test_a_set_of_32_and_a_section_by_function():
 
 def test_a_trace_of_a_megabyte_takes_no_time():
     texts = ("<eval>" * 170_000, "\\boxed{" * 150_000, "Assistant 1 " * 90_000, "7 " * 500_000, "Scores:\n" * 120_000)
-    for text, parser in zip(texts, ("rm_r1", "rrm", "", "rewardbench2_ratings", "grm")):
+    texts += ("Assistants A" + ", B" * 330_000,)
+    for text, parser in zip(texts, ("rm_r1", "rrm", "", "rewardbench2_ratings", "grm", "")):
         trace_record(judged(Verdict("first"), text=text), PAIR, parser=parser)
 
 
@@ -321,3 +328,24 @@ def test_several_best_responses_with_the_same_highest_score_are_right():
 def test_a_number_behind_answer_or_model_is_no_mention():
     assert mentions("So the answer 2 is right, as model 1 of physics says. The output 1 is", 2) == []
     assert [kind for _, _, kind in mentions("Response 2 is better, answer B too", 2)] == ["mention:1", "mention:1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Assistants A and B agree", ["Assistants A", "B"]),
+        ("both Responses (1), (2), and 3", ["Responses (1", "2", "3"]),
+        ("models 3/1 & 2", ["models 3", "1", "2"]),
+        ("Assistant B vs. A, or Response A or B", ["Assistant B", "A", "Response A", "B"]),
+        ("Assistants A and Assistant B", ["Assistants A", "Assistant B"]),
+        ("Assistants A and D, B", ["Assistants A", "B"]),  # nobody is D
+        ("In response A, B is named. Response 1 and 2 more", ["response A", "Response 1"]),
+        ("Response A and I agree", ["Response A"]),
+        ("Responses 1 and 2.5 of 3, or 1 and 2%", ["Responses 1"]),
+        ("Assistants A and Because", ["Assistants A"]),
+    ],
+)
+def test_a_noun_may_name_several_responses(text, found):
+    marks = mentions(text, 3)
+    assert [text[start:end] for start, end, _ in marks] == found
+    assert [kind for *_, kind in marks] == [f"mention:{'A1B2C3'.index(name[-1]) // 2}" for name in found]

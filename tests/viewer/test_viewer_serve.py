@@ -205,6 +205,7 @@ def test_meta_items_and_item(server):
     page = asked(server, "/api/items?filters=disagree,wrong&sort=longest&offset=0&limit=5")
     assert [item["id"] for item in page["items"]] == ["q/1 ?&"]
     assert page["items"][0]["query_start"] == "Which \U0001f600?"
+    assert asked(server, "/api/items?sort=rate%3Areflection")["total"] == 3
     item = asked(server, f"/api/item?benchmark=b&id={quote('q/1 ?&', safe='')}")
     assert item["traces"][0]["text"] == "lone \ud800 and \0"
     assert len(asked(server, "/api/item?benchmark=b&id=set")["responses"]) == 32
@@ -357,6 +358,15 @@ def test_one_file_is_written_and_its_size_and_coverage_said(builtin, tmp_path, c
     assert (made["title"], made["judges"]) == ("t.sqlite", ["longest"])
     assert [len(item["responses"]) for item in made["items"]] == [2, 2]
     assert made["items"][0]["best"]
+
+
+def test_a_file_with_notes_says_so(builtin, tmp_path, capsys):
+    view = View(builtin, quiet=True)
+    head = view.index.heads[1]
+    view.write_note(head.benchmark, head.id, "look again")
+    assert main(["view", str(builtin), "--out", str(tmp_path / "t.html")]) == 0
+    assert re.search(r"t\.html: \d+ items, your notes on 1 of them, 0\.\d MB", capsys.readouterr().err)
+    assert embedded(tmp_path / "t.html")["notes"] == view.notes()
 
 
 @pytest.mark.parametrize("name", ["j.jsonl", "export.jsonl", "export.parquet"])
