@@ -447,7 +447,11 @@ def _check_targets(*targets: str) -> None:
 
 
 def _say(loaded: Loaded, *more: str) -> None:
-    """What a load repaired or set aside, and more lines, on stderr."""
+    """What a load repaired or set aside, and more lines, on stderr. Raises DataError where every row was set aside."""
+    from rrmlib.benchmarks.rows import DataError
+
+    if loaded.quarantine and not loaded.items:
+        raise DataError(f"no row can be used: {len(loaded.quarantine)} set aside, the first: {loaded.quarantine[0]}")
     for line in (*(f"note: {note}" for note in loaded.notes), *more):
         print(line, file=sys.stderr)
     for problem in loaded.quarantine[:5]:

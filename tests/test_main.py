@@ -268,6 +268,10 @@ def test_rows_set_aside_are_in_the_json(capsys, tmp_path):
     assert (code, result["n"], result["notes"]) == (0, 3, [])
     assert result["quarantine"]["rows"] == 2
     assert result["quarantine"]["first"].startswith(f"{path}:4: not valid JSON")
+    path.write_text("{\n[]\n")
+    code, out, err = rrm(capsys, *arguments, "--lenient")
+    assert (code, out) == (1, "")
+    assert "no row can be used: 2 set aside, the first:" in err
     path.write_text(FILE.read_text("utf-8"))
     assert json.loads(rrm(capsys, *arguments)[1])["quarantine"] == {"rows": 0, "first": None}
 

@@ -168,6 +168,27 @@ def _asked(db: sqlite3.Connection, said: Sequence[Judgment]) -> tuple[Item | Non
     return None, ()
 
 
+def _fits(db: sqlite3.Connection, said: Sequence[Judgment], item: Item) -> bool:
+    """Whether `item` is what was asked, as far as the store knows: its query and the responses shown stand in every
+    prompt. Files of one's own share a benchmark's name, and ids such as "1" are common."""
+    for j in said:
+        row = db.execute(
+            "SELECT messages, query, responses FROM generations JOIN prompts USING (prompt_hash) WHERE key = ?",
+            (j.key,),
+        ).fetchone()
+        if row is None:
+            continue
+        parts = [*(json.loads(row["responses"]) or ()), *(text for _, text in json.loads(row["messages"]))]
+        parts += [text for _, text in json.loads(row["query"])]
+        asked = "\n".join(parts)
+        if any(i >= len(item.responses) for i in j.order.shown):
+            return False
+        wanted = [item.query[-1].content, *(item.responses[i] for i in j.order.shown)]
+        if not all(text.strip() in asked for text in wanted):
+            return False
+    return True
+
+
 # --- A store, to be looked at -----------------------------------------------------------------------------------------
 
 
@@ -323,6 +344,9 @@ class View:
         said.sort(key=lambda pair: (judges.index(pair[0].judge), str(pair[0].order), pair[0].sample))
         name = said[0][0].item
         item, asked = self._benchmark(benchmark).items.get(name), tuple[Message, ...]()
+        given = not (_LAB.fullmatch(benchmark) or benchmark == "builtin")  # the others' names hold their content
+        if item is not None and given and not _fits(db, [judgment for judgment, _ in said], item):
+            item = None
         if item is None:
             item, asked = _asked(db, [judgment for judgment, _ in said])
         record = item_record(item, name, benchmark=benchmark, section=section_of, asked=asked)

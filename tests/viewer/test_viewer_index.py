@@ -259,6 +259,22 @@ def test_builtin_items_are_found_and_others_are_shown_as_asked(tmp_path):
     assert (bare["best"], bare["truth"], bare["traces"][0]["right"]) == ([], None, None)
 
 
+def test_an_item_that_was_not_what_was_asked_is_not_shown_for_it(tmp_path):
+    """Two files of one's own, both benchmark "pairs", both with an item "a": the second run replaced the first."""
+    path = tmp_path / "t.sqlite"
+    spec = JudgeSpec.parse({"name": "longest", "engine": "heuristic", "model": "heuristic:longest"})
+    old = Comparison(id="a", query=ask("What is 2+2?"), first="4", second="five", label="first")
+    new = Comparison(id="a", query=ask("Capital of France?"), first="Paris", second="Nice, surely", label="first")
+    with Store(path) as store:
+        for item in (old, new):
+            run(open_judge(spec), [item], store, benchmark="pairs", quiet=True)
+    shown = View(path, items_of(path, given={"pairs": [new]}), quiet=True).item("pairs", "a")
+    assert shown["traces"][0]["right"] is False
+    other = View(path, items_of(path, given={"pairs": [old]}), quiet=True).item("pairs", "a")
+    assert other["responses"] == ["Paris", "Nice, surely"]
+    assert (other["best"], other["truth"], other["traces"][0]["right"]) == ([], None, None)
+
+
 def test_items_of_the_lab_are_those_of_the_world_beside_the_store(tmp_path):
     from rrmlib.benchmarks.pairs import to_row
 
