@@ -318,9 +318,11 @@ def test_a_judge_that_was_read_in_part_is_hollow_and_says_so_beside_its_name(kin
     faces = dict(zip(("good", "part"), (face for _, _, face in markers(fig.axes[0]))))
     assert faces["part"] == "white"
     assert faces["good"] != "white"
-    assert "Hollow: read in part (share beside the name)." in said(fig)
+    assert "Hollow: read in part (least share of a section beside the name)." in said(fig)
     table.loc[table["judge"] == "good", "lo"] = math.nan
-    assert "Hollow: no interval, or read in part (share beside the name)." in said(make(with_read(table, part=0.05)))
+    assert "Hollow: no interval, or read in part (least share of a section beside the name)." in said(
+        make(with_read(table, part=0.05))
+    )
     assert "Hollow" not in said(make(with_read(table[table["judge"] == "part"], part=0.98)))
 
 

@@ -379,7 +379,7 @@ def _note(fig: Figure, text: str, points: Any = None, known: Collection[Look] = 
     if points is not None and (points["value"].notna() & (points["lo"].isna() | points["hi"].isna())).any():
         hollow.append("no interval")
     if any(map(_partly, known)):
-        hollow.append("read in part (share beside the name)")
+        hollow.append("read in part (least share of a section beside the name)")
     text += f" Hollow: {', or '.join(hollow)}." if hollow else ""
     if any(one.read < WARN_SHARE for one in known):
         text += f" Not read: less than {100 * WARN_SHARE:g} % of the judgments could be read."
