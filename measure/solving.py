@@ -27,7 +27,7 @@ _SUM = re.compile(r"(\d)([-+*])(\d)=(\d)(?!\d)")
 _STEP = re.compile(r"(?:\A|(?<= ))[a-h](?:=\w)?[-+*]\w(?==)")
 
 
-def sums(problem: Chain | Program, text: str) -> list[bool]:
+def sums(text: str) -> list[bool]:
     """Every sum of a solution: is it right? In a chain the left side is the value before."""
     said, value = [], None
     for word in text.split("from ", 1)[-1].split(" so ")[0].split():
@@ -58,7 +58,7 @@ def main() -> None:
     rows = []
     for problem, text in zip(problems, texts):
         assert isinstance(problem, Chain | Program)
-        wanted, steps, right = _STEP.findall(problem.solution()), _STEP.findall(text), sums(problem, text)
+        wanted, steps, right = _STEP.findall(problem.solution()), _STEP.findall(text), sums(text)
         rows.append(
             {
                 "family": problem.family,

@@ -26,7 +26,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -148,41 +148,40 @@ def _first(path: Path) -> Any:
     return {}
 
 
-def _asked(db: sqlite3.Connection, said: Sequence[Judgment]) -> tuple[Item | None, tuple[Message, ...]]:
-    """What a store itself knows of an item: the prompt of the first judgment that has one; query and responses, without
-    truth, where the engine was given these."""
+def _prompts(
+    db: sqlite3.Connection, said: Sequence[Judgment]
+) -> Iterator[tuple[Judgment, tuple[Message, ...], tuple[Message, ...], list[str]]]:
+    """Each judgment whose prompt the store has, with its messages, or the query and the responses as shown."""
     for j in said:
         row = db.execute(
             "SELECT messages, query, responses FROM generations JOIN prompts USING (prompt_hash) WHERE key = ?",
             (j.key,),
         ).fetchone()
-        if row is None:
-            continue
-        query, shown = tuple(Message(*m) for m in json.loads(row["query"])), json.loads(row["responses"])
+        if row is not None:
+            messages, query = (tuple(Message(*m) for m in json.loads(row[name])) for name in ("messages", "query"))
+            yield j, messages, query, json.loads(row["responses"])
+
+
+def _asked(db: sqlite3.Connection, said: Sequence[Judgment]) -> tuple[Item | None, tuple[Message, ...]]:
+    """What a store itself knows of an item: the prompt of the first judgment that has one; query and responses, without
+    truth, where the engine was given these."""
+    for j, messages, query, shown in _prompts(db, said):
         if query and len(shown) == len(j.order):
             responses = tuple(shown[j.order.shown.index(i)] for i in range(len(shown)))
             if len(shown) == 2:
                 return Comparison(id=j.item, query=query, first=responses[0], second=responses[1]), ()
             return CandidateSet(id=j.item, query=query, responses=responses), ()
-        return None, tuple(Message(*m) for m in json.loads(row["messages"]))
+        return None, messages
     return None, ()
 
 
 def _fits(db: sqlite3.Connection, said: Sequence[Judgment], item: Item) -> bool:
     """Whether `item` is what was asked, as far as the store knows: its query and the responses shown stand in every
     prompt. Files of one's own share a benchmark's name, and ids such as "1" are common."""
-    for j in said:
-        row = db.execute(
-            "SELECT messages, query, responses FROM generations JOIN prompts USING (prompt_hash) WHERE key = ?",
-            (j.key,),
-        ).fetchone()
-        if row is None:
-            continue
-        parts = [*(json.loads(row["responses"]) or ()), *(text for _, text in json.loads(row["messages"]))]
-        parts += [text for _, text in json.loads(row["query"])]
-        asked = "\n".join(parts)
+    for j, messages, query, shown in _prompts(db, said):
         if any(i >= len(item.responses) for i in j.order.shown):
             return False
+        asked = "\n".join([*shown, *(message.content for message in (*messages, *query))])
         wanted = [item.query[-1].content, *(item.responses[i] for i in j.order.shown)]
         if not all(text.strip() in asked for text in wanted):
             return False
