@@ -153,3 +153,16 @@ def test_pairs_that_are_not_among_the_items_are_named(tmp_path):
     assert len(made) == 1  # one entry: the source's single-game mode
     with pytest.raises(DataError, match="'p'"):
         judgebench.recorded(next(tmp_path.glob("*.jsonl")), [])
+
+
+def test_the_folder_of_the_source_has_pairs_in_data_and_judgments_in_outputs(tmp_path):
+    """The outputs repeat the pairs: read as data, every one of them would be a duplicate."""
+    said = row([entry("[[A>B]]", "A>B")] * 2)
+    for folder, rows in {"data": [row([])], "outputs": [said]}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "judge_name=n,judge_model=m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    items = judgebench.load(tmp_path).items
+    assert [item.id for item in items] == ["p"]
+    assert [j.judge for j in judgebench.recorded(tmp_path, items)] == ["n/m"] * 2
+    for folder in ("data", "outputs"):
+        assert judgebench.load(tmp_path / folder).items == items

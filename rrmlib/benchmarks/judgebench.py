@@ -74,11 +74,14 @@ _GRADE = re.compile(r"\[\[([AB<>=]+)\]\]")
 
 
 def load(path: str | Path | None = None, *, strict: bool = True) -> Loaded:
-    """Pairs of one file, of every .jsonl below a folder, or of the hub (both splits). Recorded files hold pairs too."""
+    """Pairs of one file, of every .jsonl below a folder, or of the hub (both splits). Recorded files hold pairs too.
+
+    Of a folder laid out as the source's own, only `data/` is read: `outputs/` holds the same pairs again.
+    """
     if path is None:
         splits = [(Path(f"hub:{HUB_ID}/{split}"), hub_rows(HUB_ID, split, FILES)) for split in ("gpt", "claude")]
         return collect_rows(splits, _parse, strict=strict)
-    return load_rows(source_files(Path(path), ("*.jsonl",), layout=FILES), _parse, strict=strict)
+    return load_rows(source_files(Path(path), ("data/*.jsonl", "*.jsonl"), layout=FILES), _parse, strict=strict)
 
 
 def _parse(row: Any, path: Path, line: int) -> list[Item]:
@@ -135,13 +138,14 @@ def aggregate(items: Sequence[Item], judgments: Sequence[Judgment], invalid: flo
 
 
 def recorded(path: str | Path, items: Sequence[Item]) -> list[Judgment]:
-    """Judgments of one outputs file, or of every one below a folder that holds pairs of `items`.
+    """Judgments of one outputs file, or of every one below a folder that holds pairs of `items`; of a folder laid out
+    as the source's own, those of `outputs/`.
 
     Raises DataError for a malformed entry, or for a pair in the file that is not among the items.
     """
     known = {item.id for item in items}
     found: list[Judgment] = []
-    files = source_files(Path(path), ("*.jsonl",), layout=FILES)
+    files = source_files(Path(path), ("outputs/*.jsonl", "*.jsonl"), layout=FILES)
     for file in files:
         new: list[Judgment] = []
 
