@@ -1,8 +1,9 @@
 """The command line `rrm`: thin words over the same functions that notebooks call.
 
 Results go to stdout (with `--json -` nothing else does), everything said to people to stderr. Errors are one line,
-exit code 1 (2 for wrong usage, 130 for Ctrl-C). Files are written whole or not at all, and that they can be written is
-found out before any model is called; what a model says is always kept in a store.
+exit code 1 (2 for wrong usage, 130 for Ctrl-C); that not one judgment of a judge could be read is one too. Files are
+written whole or not at all, and that they can be written is found out before any model is called; what a model says is
+always kept in a store.
 
     rrm judge builtin --model path:MODEL --store traces.sqlite --out judgments.jsonl
 """
@@ -13,6 +14,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,11 +27,13 @@ from rrmlib.benchmarks.rows import DataError, data_path, first_prompts
 from rrmlib.params import JudgeSpec, ParameterError, load_yaml, parse_assignments
 
 if TYPE_CHECKING:
+    from rrmlib.benchmarks.base import Benchmark
     from rrmlib.benchmarks.rows import Loaded
     from rrmlib.lab import Lab
     from rrmlib.score import Result
 
 HEURISTICS = ("random", "first", "longest", "shortest")
+ENDING = 60  # characters of an answer that could not be read
 LARGEST = 100_000_000  # bytes of judgments in one page: a browser has to hold them all
 STORE = "rrm-traces.sqlite"  # of `rrm judge` with a model and without --store: what was generated was paid for
 
@@ -44,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options)
         sys.stdout.flush()
         return code
+    except BrokenPipeError:  # `rrm score ... | head`: whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
+        return 1
     except (DataError, EngineError, StoreError, ValueError, OSError, RuntimeError) as e:
         message = f"{e.filename}: {e.strerror}" if isinstance(e, OSError) and e.filename else str(e)
         print(f"rrm: error: {' '.join(message.split()) or type(e).__name__}", file=sys.stderr)
@@ -67,7 +74,7 @@ def _judge(options: argparse.Namespace) -> int:
     bench = benchmark(options.benchmark)
     loaded = bench.load(data_path(options.data), strict=not options.lenient)
     items = first_prompts(loaded.items, options.limit)
-    _say(loaded, *limited(items, loaded.items, options.limit))
+    _say(loaded, bench, *limited(items, loaded.items, options.limit))
     judge = open_judge(spec)
     if kept and not options.store:
         print(f"store: {kept} (choose another with --store)", file=sys.stderr)
@@ -85,7 +92,11 @@ def _judge(options: argparse.Namespace) -> int:
     if options.out:
         write_judgments(Path(options.out), done.judgments)
         print(f"judgments written to {options.out}", file=sys.stderr)
-    _show(score(bench, items, done.judgments), loaded, options.json)
+    result = score(bench, items, done.judgments)
+    _show(result, loaded, options.json)
+    if result.judgments and not result.coverage["read"]:  # a table that looks like any other, and says nothing
+        print(f"rrm: error: {_unread(result, spec, kept)}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -98,7 +109,7 @@ def _score(options: argparse.Namespace) -> int:
     bench = benchmark(options.benchmark)
     loaded = bench.load(data_path(options.data), strict=not options.lenient)
     items = first_prompts(loaded.items, options.limit)
-    _say(loaded, *limited(items, loaded.items, options.limit))
+    _say(loaded, bench, *limited(items, loaded.items, options.limit))
     if not options.judgments:
         spec = _heuristic(options.judge or "longest")
         print(f"no --judgments given: scoring the heuristic judge {spec.name!r}", file=sys.stderr)
@@ -182,8 +193,8 @@ def _view(options: argparse.Namespace) -> int:
     bench = benchmark(options.benchmark) if options.benchmark else None
     loaded = bench.load(data_path(options.data), strict=True) if bench else None
     given = {bench.name: loaded.items} if bench and loaded else {}
-    if loaded:
-        _say(loaded)
+    if bench and loaded:
+        _say(loaded, bench)
     query = Query(filters=tuple(options.filter), judges=tuple(options.judge))
     with tempfile.TemporaryDirectory(prefix="rrm-view-") as folder:
         path = Path(options.store)
@@ -412,6 +423,8 @@ def _spec(options: argparse.Namespace) -> JudgeSpec:
     elif options.judge in HEURISTICS:
         where, base = f"--judge {options.judge}", {"name": options.judge, "engine": "heuristic"}
         given["model"] = f"heuristic:{options.judge}"
+    elif not Path(options.judge).exists():  # a heuristic with a slip, as often as a file
+        raise ParameterError(f"--judge {options.judge}: no such file; heuristic judges: {', '.join(HEURISTICS)}")
     else:
         where, base = options.judge, load_yaml(options.judge)
         if not isinstance(base, dict):
@@ -446,12 +459,35 @@ def _check_targets(*targets: str) -> None:
             raise ValueError(f"{path}: cannot be written: {reason}") from None
 
 
-def _say(loaded: Loaded, *more: str) -> None:
-    """What a load repaired or set aside, and more lines, on stderr. Raises DataError where every row was set aside."""
-    from rrmlib.benchmarks.rows import DataError
+def _unread(result: Result, spec: JudgeSpec, store: str) -> str:
+    """What to say where not one judgment could be read: their states, how one of them ends, and what to do."""
+    from rrmlib.judgment import State
 
-    if loaded.quarantine and not loaded.items:
-        raise DataError(f"no row can be used: {len(loaded.quarantine)} set aside, the first: {loaded.quarantine[0]}")
+    states = {state: count for state, count in result.coverage.items() if count}
+    most = max(states, key=lambda state: states[state])
+    one = next(j for j in result.judgments if j.state == most)
+    advice = {
+        State.UNPARSED: f"does the model answer as format {spec.format!r} asks? try another --format",
+        State.TRUNCATED: f"raise max_tokens, check opens_think (--set), try another --format than {spec.format!r}",
+        State.ERROR: "the same command tries again",
+    }
+    listed = ", ".join(f"{count} {state}" for state, count in states.items())
+    end = f"ends in {one.text.rstrip()[-ENDING:]!a}" if one.text.strip() else "is empty"
+    why = f" ({one.reading.note})" if one.reading.note else ""
+    said = [
+        f"not one of {len(result.judgments)} judgments could be read ({listed}): the numbers are no accuracy",
+        f"for example, the answer to {one.item!a:.80} {end}{why}",
+    ]
+    said += [advice[one.state]] if one.state in advice else []
+    said += [f"whole answers: rrm view {store}"] if store else []
+    return "; ".join(said)
+
+
+def _say(loaded: Loaded, bench: Benchmark, *more: str) -> None:
+    """What a load repaired or set aside, and more lines, on stderr. Raises DataError where no item is left."""
+    if not loaded.items:
+        aside = f": {len(loaded.quarantine)} set aside, the first: {loaded.quarantine[0]}" if loaded.quarantine else ""
+        raise DataError(f"no row can be used{aside}; is this data of benchmark {bench.name!r}? needed: {bench.files}")
     for line in (*(f"note: {note}" for note in loaded.notes), *more):
         print(line, file=sys.stderr)
     for problem in loaded.quarantine[:5]:

@@ -15,6 +15,10 @@ import pytest
 
 from rrmlib.__main__ import main
 from rrmlib.benchmarks.builtin import FILE
+from rrmlib.comparison import Order
+from rrmlib.judge import Run
+from rrmlib.judgment import Judgment
+from rrmlib.parse import parse
 from rrmlib.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +97,7 @@ def test_parse_reads_one_text(capsys, tmp_path):
         ("score judgebench --data /dev/null", "/dev/null is not a regular file"),
         ("judge builtin", "--judge"),
         ("judge builtin --judge /nowhere.yaml", "/nowhere.yaml"),
+        ("judge builtin --judge longst", "longst: no such file; heuristic judges: random, first, longest, shortest"),
         ("judge builtin --model path:/nowhere", "there is no folder /nowhere"),
         ("judge builtin --model m --engine openai", "options need base_url (--set 'options={base_url: http://"),
         ("judge builtin --judge first --store /dev/null/s.sqlite", "/dev/null/s.sqlite: cannot be written"),
@@ -166,7 +171,7 @@ def test_flags_and_set_apply_to_a_judge_file_and_to_a_heuristic(capsys, tmp_path
 def test_what_a_model_says_is_kept_without_being_asked_to(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = rrm(capsys, "judge", "builtin", *UNTRAINED, "--limit", "1")
-    assert code == 0
+    assert code == 1  # an untrained model writes nothing that can be read
     assert "store: rrm-traces.sqlite (choose another with --store)" in err
     assert "Loading weights" not in err
     with Store(tmp_path / "rrm-traces.sqlite", readonly=True) as store:
@@ -175,6 +180,49 @@ def test_what_a_model_says_is_kept_without_being_asked_to(capsys, tmp_path, monk
     (tmp_path / "rrm-traces.sqlite").unlink()
     assert rrm(capsys, "judge", "builtin", "--judge", "first")[0] == 0
     assert not (tmp_path / "rrm-traces.sqlite").exists()  # rules of thumb cost nothing
+
+
+def test_a_judge_of_which_nothing_could_be_read_is_an_error_beside_its_table(capsys, tmp_path):
+    """A row of numbers looks like any other; nobody should take what an unreadable judgment is worth for a result."""
+    arguments = ("judge", "builtin", *UNTRAINED, "--limit", "1", "--store", str(tmp_path / "s.sqlite"))
+    code, out, err = rrm(capsys, *arguments)
+    assert code == 1
+    assert "coverage: 0 read" in out
+    said = err.splitlines()[-1]
+    assert said.startswith("rrm: error: not one of 2 judgments could be read (2 truncated): the numbers are no acc")
+    assert re.search(r"; for example, the answer to '\S+' ends in '.+' \(.+\); ", said)
+    assert "try another --format than 'direct_compact'" in said
+    assert said.endswith(f"rrm view {tmp_path / 's.sqlite'}")
+    assert said.isascii()
+    assert said.isprintable()
+    code, out, _ = rrm(capsys, *arguments, "--json", "-")
+    assert (code, json.loads(out)["coverage"]["read"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "words"),
+    [
+        ("b\ufffd\x1b[31m\n\nred\u202e", "stop", r"ends in 'b\ufffd\x1b[31m\n\nred\u202e'"),
+        ("x" * 500 + " and on", "length", " and on'"),
+        (" ", "stop", " is empty"),
+    ],
+)
+def test_the_end_of_an_answer_that_could_not_be_read_is_escaped_and_short(capsys, monkeypatch, text, finish, words):
+    reading = parse("direct", text, finish)
+    plain = {"sample": 0, "judge": "j", "key": "", "text": text, "finish": finish, "tokens": 1, "reading": reading}
+
+    def said(judge, items, store, **_):
+        made = [Judgment(item=item.id, order=order, **plain) for item in items for order in (Order.AB, Order.BA)]
+        return Run(tuple(made), 1, 0, 0, 1, 1.0, ())
+
+    monkeypatch.setattr("rrmlib.judge.run", said)
+    code, _, err = rrm(capsys, "judge", "builtin", "--judge", "first", "--limit", "1")
+    line = err.splitlines()[-1]
+    assert code == 1
+    assert words in line
+    assert line.isprintable()
+    assert len(line) < 400
+    assert ("raise max_tokens" if finish == "length" else "answer as format 'scores' asks?") in line
 
 
 def test_a_target_that_cannot_be_written_is_found_before_any_call(capsys, tmp_path, monkeypatch):
@@ -271,7 +319,9 @@ def test_rows_set_aside_are_in_the_json(capsys, tmp_path):
     path.write_text("{\n[]\n")
     code, out, err = rrm(capsys, *arguments, "--lenient")
     assert (code, out) == (1, "")
-    assert "no row can be used: 2 set aside, the first:" in err
+    assert f"no row can be used: 2 set aside, the first: {path}:1: not valid JSON" in err
+    assert "; is this data of benchmark 'builtin'? needed: rows {id, section" in err
+    assert err.count("\n") == 1
     path.write_text(FILE.read_text("utf-8"))
     assert json.loads(rrm(capsys, *arguments)[1])["quarantine"] == {"rows": 0, "first": None}
 
@@ -311,7 +361,8 @@ def test_a_cap_that_leaves_no_room_is_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ("judge", "builtin", "--engine", "qwen2", "--model", "tiny:test", "--format", "direct_compact")
     code, _, err = rrm(capsys, *arguments, "--limit", "1", "--out", "j.jsonl")
-    assert code == 0
+    assert code == 1
+    assert "not one of 2 judgments could be read (2 too_long): the numbers are no accuracy" in err
     assert re.search(r"too long: .*: prompt \d+ \+ max_tokens 4096 > context 1024: lower max_tokens", err)
     assert "lower max_tokens" in json.loads(Path("j.jsonl").read_text().splitlines()[0])["note"]
 
@@ -352,6 +403,12 @@ def test_the_example_of_the_whole_help_runs(capsys, tmp_path):
     assert line is not None
     command = [sys.executable, "-m", "rrmlib", *line[1].split()]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+def test_whoever_reads_only_the_beginning_hears_no_error():
+    command = f"{sys.executable} -m rrmlib score builtin --judge longest --json - | true"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == "no --judgments given: scoring the heuristic judge 'longest'\n"
 
 
 def test_wrong_usage_is_exit_code_2(capsys):
