@@ -385,18 +385,22 @@ def _box(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return []
 
 
+# A mention may be in the emphasis of Markdown, as a whole or its name alone: "__Assistant A__", "Response **2**". A number
+# behind "answer", "output" or "model" is mostly one of the text itself.
+_STARS, _FROM, _TO = r"\*{0,3}", r"(?:\b|(?<=\b_)|(?<=\b__))", r"(?:\b|(?=__?(?!\w)))"
 _NAMED = re.compile(
-    r"(?i:\b(?:assistant|chatbot|response|candidate|answer|output|model)(?P<many>s)?)[ \t]{0,2}[#(]?"
-    r"(?:(?P<letter>[A-Z])\b|(?<!answer )(?<!output )(?<!model )(?P<number>[0-9]{1,2})\b)"
+    rf"{_FROM}(?!(?:answer|output|model)[ \t*]{{1,8}}[0-9])"
+    r"(?i:(?:assistant|chatbot|response|candidate|answer|output|model)(?P<many>s?))"
+    rf"{_STARS}[ \t]{{0,2}}{_STARS}[#(]?(?:(?P<letter>[A-Z])|(?P<number>[0-9]{{1,2}})){_TO}"
     r"|</?(?:quote|summary)_(?P<tag>[A-Z])>"
 )
 # One noun may name several: "Assistants A and B", "Responses 1, 2 and 3". Behind a singular only letters go on, and not
 # after a comma: "Response 1 and 2 more", "In response A, B is". "I" is the judge.
 _AND, _COMMA = r"[ \t]{1,2}(?:and|or|versus|vs\.?|&)[ \t]{1,2}|/", r"|,[ \t]{0,2}(?:(?:and|or|&)[ \t]{1,2})?"
 _ALSO = {  # by whether the noun is a plural, and what it names is a number
-    (False, False): re.compile(rf"\)?(?:{_AND})\(?([A-HJ-Z])\b"),
-    (True, False): re.compile(rf"\)?(?:{_AND}{_COMMA})\(?([A-HJ-Z])\b"),
-    (True, True): re.compile(rf"\)?(?:{_AND}{_COMMA})[#(]?([0-9]{{1,2}})\b(?!\.[0-9]|%)"),
+    (False, False): re.compile(rf"{_STARS}\)?(?:{_AND}){_STARS}\(?([A-HJ-Z]){_TO}"),
+    (True, False): re.compile(rf"{_STARS}\)?(?:{_AND}{_COMMA}){_STARS}\(?([A-HJ-Z]){_TO}"),
+    (True, True): re.compile(rf"{_STARS}\)?(?:{_AND}{_COMMA}){_STARS}[#(]?([0-9]{{1,2}})\b(?!\.[0-9]|%)"),
 }
 # The lab's judges write compactly: a line for each response ("1: 4-4=0 ok", "in B, ...", "then 2 bad", "best A"). Such
 # lines are read as mentions only in a text of that kind: in any other, "1:" begins a list.

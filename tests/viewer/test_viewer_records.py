@@ -327,7 +327,10 @@ def test_several_best_responses_with_the_same_highest_score_are_right():
 
 def test_a_number_behind_answer_or_model_is_no_mention():
     assert mentions("So the answer 2 is right, as model 1 of physics says. The output 1 is", 2) == []
+    assert mentions("So the answer **2** is right, the **answer** 1 is not, and output * 2", 2) == []
+    assert mentions("response_1, my_response 1 and the_response A_b are names in a program", 2) == []
     assert [kind for _, _, kind in mentions("Response 2 is better, answer B too", 2)] == ["mention:1", "mention:1"]
+    assert [kind for _, _, kind in mentions("Answer 1: good. Model 2: bad.", 2)] == ["mention:0", "mention:1"]
 
 
 @pytest.mark.parametrize(
@@ -343,6 +346,11 @@ def test_a_number_behind_answer_or_model_is_no_mention():
         ("Response A and I agree", ["Response A"]),
         ("Responses 1 and 2.5 of 3, or 1 and 2%", ["Responses 1"]),
         ("Assistants A and Because", ["Assistants A"]),
+        ("**Assistant A** is, **Response 2:** is not", ["Assistant A", "Response 2"]),
+        ("Assistant **A**, **Assistant** B, Response **2**", ["Assistant **A", "Assistant** B", "Response **2"]),
+        ("__Assistant A__, _Response B_", ["Assistant A", "Response B"]),
+        ("Assistants **A** and **B**, **Responses 1**, **2** and 3", ["Assistants **A", "B", "Responses 1", "2", "3"]),
+        ("**Assistant A** and **B**", ["Assistant A", "B"]),
     ],
 )
 def test_a_noun_may_name_several_responses(text, found):
