@@ -6,6 +6,11 @@ item, none where two are level; only majorities that are there differ from each 
 where its own traces are wrong, so that a labelled tie is treated like any label. Sizes are tokens, or words where
 tokens are unknown.
 
+Judges `disagree` where their majorities differ: over all their traces of the item, or over those of one order shown. So
+a judge that says the first in both orders, level over all, differs in one of them from whoever holds to a response; and
+judges that were shown different orders are compared all the same. By `disagreement` items are sorted by how many
+different majorities there are, where there are most.
+
 `flipped` is asked of each sample of a judge: it names different responses as best in two orders. A tie names none, nor
 does an order that was not read; and other samples are other draws, which differ without any exchange.
 
@@ -15,6 +20,7 @@ down is of the first kind alone.
 
 Sorted by `rate:FAMILY`, items with the most places of a reasoning pattern for their words come first: all traces of the
 item together, a ratio of sums, as in `patterns.per_words` (a filter says little where every trace has the pattern).
+`number` is what an item is sorted by, for whoever shows it.
 
 Search is for parts of words, whatever the case, over query, responses, prompt and the traces of the judges chosen: all
 words must occur somewhere, "words in quotes" as they stand there.
@@ -73,10 +79,11 @@ class Query:
 @dataclass(frozen=True)
 class Cell:
     """What one judge's traces of one item come to. `flags` are of PER_JUDGE (without long_wrong) and pattern:FAMILY;
-    `longest` and `longest_wrong` are sizes, -1 where there is no such trace. `sound`: whether the majority is right;
-    `places`: of each pattern family, in `words`."""
+    `longest` and `longest_wrong` are sizes, -1 where there is no such trace. `within`: the majority of each order that
+    has one; `sound`: whether the majority is right; `places`: of each pattern family, in `words`."""
 
     majority: int | str | None
+    within: Mapping[str, int | str]
     sound: bool | None
     flags: frozenset[str]
     longest: int
@@ -103,7 +110,9 @@ def cell(traces: Sequence[Record]) -> Cell:
     """One judge's traces of one item."""
     most = majority(t["choice"] for t in traces)
     named: dict[int, set[int]] = {}  # by sample: what it names as best, in one order or another
+    picks: dict[str, list[int | str | None]] = {}  # by order
     for t in traces:
+        picks.setdefault(t["order"], []).append(t["choice"])
         if isinstance(t["choice"], int):
             named.setdefault(t["sample"], set()).add(t["choice"])
     known = [t for t in traces if t["right"] is not None]
@@ -123,6 +132,7 @@ def cell(traces: Sequence[Record]) -> Cell:
     longest, longest_wrong = (max(map(size, part), default=-1) for part in (traces, wrong))
     return Cell(
         majority=most,
+        within={order: best for order, each in picks.items() if (best := majority(each)) is not None},
         sound=any(verdicts) if verdicts else None,
         flags=frozenset(found),
         longest=longest,
@@ -141,6 +151,16 @@ def cells(item: Record, judges: Collection[str] = ()) -> dict[str, Cell]:
         if not judges or trace["judge"] in judges:
             traces.setdefault(trace["judge"], []).append(trace)
     return {judge: cell(said) for judge, said in traces.items()}
+
+
+def different(of: Iterable[Cell]) -> int:
+    """How many different majorities the judges of an item have, where most: over all traces, or in one order."""
+    picks: dict[str, set[int | str]] = {}
+    for c in of:
+        overall = {} if c.majority is None else {"": c.majority}
+        for order, most in {**c.within, **overall}.items():
+            picks.setdefault(order, set()).add(most)
+    return max(map(len, picks.values()), default=0)
 
 
 def outvoted(of: Collection[Cell]) -> bool:
@@ -172,7 +192,7 @@ def flags(
     """The filters that let an item through, in the order of FILTERS, then patterns. `long` is from `thresholds`."""
     of = cells(item, judges)
     found: set[str] = set().union(*(c.flags for c in of.values()))
-    if len({c.majority for c in of.values()} - {None}) > 1:
+    if different(of.values()) > 1:
         found.add("disagree")
     if outvoted(of.values()):
         found.add("outvoted")
@@ -214,18 +234,24 @@ def rank(item: Record, query: Query) -> tuple[Any, ...]:
     """What items are sorted by, lowest first; equal ones stay in the given order."""
     if query.sort == "difficulty":
         return by_difficulty(item["difficulty"])
+    value = number(item, query)
+    return (value is None, value if query.sort == "share_right" else -(value or 0))
+
+
+def number(item: Record, query: Query) -> float | None:
+    """The number that an item is sorted by; None where it has none, or the order is not one of numbers."""
     of = cells(item, query.judges).values()
     if query.sort == "longest":
-        return (-max((c.longest for c in of), default=-1),)
+        return max((c.longest for c in of), default=None)
     if query.sort == "disagreement":
-        return (-len({c.majority for c in of} - {None}),)
+        return different(of)
     if query.sort == "share_right":
         judged = sum(c.judged for c in of)
-        return (sum(c.right for c in of) / judged if judged else 2.0,)
+        return sum(c.right for c in of) / judged if judged else None
     if query.sort.startswith("rate:"):
         words, family = sum(c.words for c in of), query.sort.partition(":")[2]
-        return (-sum(c.places.get(family, 0) for c in of) / words if words else 1.0,)
-    return ()
+        return sum(c.places.get(family, 0) for c in of) / words if words else None
+    return None
 
 
 def by_difficulty(text: str) -> tuple[int, float, bytes]:

@@ -8,7 +8,7 @@ nothing; `key` says what it was made from.
 
 Left out: what flags mean (`filters.py`), what the file is made from and where it lies (`view.py`).
 
-    found, flags = Index.open(path, key).find(Query(filters=("disagree",), q="step 2"))
+    found, flags, numbers = Index.open(path, key).find(Query(filters=("disagree",), q="step 2"))
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ END = b"\xff"  # after every text; no UTF-8 has it
 SIGNED = 50_000_000
 BITS = 8192  # of a signature
 _CELLS = (
-    "item", "judge", "flags", "majority", "sound", "longest", "longest_wrong", "right", "judged", "words",
-    "start", "end",
+    "item", "judge", "flags", "majority", "within", "sound", "longest", "longest_wrong", "right", "judged",
+    "words", "start", "end",
 )  # fmt: skip
+_VOTES = ("item", "judge", "group", "majority")  # a group: an item in one order
 _NONE, _TIE = -1, 1 << 30  # as majorities; _NONE also where it is not known whether one is right
 _OWN = tuple(name for name in PER_JUDGE if name != "long_wrong")  # bits 0.. of a cell's flags; then the families
 
@@ -63,6 +64,7 @@ class Index:
     long: NDArray[np.int64]  # by judge: from which size on a trace is long
     cells: dict[str, NDArray[np.int64]]  # of _CELLS, and rate:FAMILY, how many places; sorted by item
     first: NDArray[np.int64]  # by item: where its texts begin, and where the last one's end
+    votes: NDArray[np.int64]  # of _VOTES, in orders in which some judges differ; sorted by group, then majority
     data: mmap.mmap
     signs: NDArray[np.uint8] | None  # by bit: which items have it, eight in a byte; None where the texts are short
     places: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -84,11 +86,14 @@ class Index:
         heads = [Head(*head) for head in foot["heads"]]
         first = np.frombuffer(data, "<i8", len(heads) + 1, foot["at"] + numbers.nbytes)
         at, row = foot["at"] + numbers.nbytes + first.nbytes, -(-len(heads) // 8)
+        votes = np.frombuffer(data, "<i8", foot["votes"] * len(_VOTES), at).reshape(len(_VOTES), -1)
+        at += votes.nbytes
         signs = np.frombuffer(data, np.uint8, BITS * row, at).reshape(BITS, row) if foot["signed"] else None
         places = {(head.benchmark, head.id): i for i, head in enumerate(heads)}
         long = np.array(foot["long"], np.int64)
         by_name = dict(zip(columns, numbers))
-        return cls(foot["judges"], foot["families"], heads, foot["note"], long, by_name, first, data, signs, places)
+        names = foot["judges"], foot["families"]
+        return cls(*names, heads, foot["note"], long, by_name, first, votes, data, signs, places)
 
     def flags(self, judges: Sequence[str], noted: Iterable[tuple[str, str]]) -> NDArray[np.int64]:
         """By item, bits of `names`."""
@@ -99,9 +104,8 @@ class Index:
         worst = self.cells["longest_wrong"][chosen]
         long = (worst >= 0) & (worst >= self.long[judge])
         found[item[long]] |= self._bit("long_wrong")
-        majorities, outvoted = self._votes(chosen)
-        found[majorities > 1] |= self._bit("disagree")
-        found[outvoted] |= self._bit("outvoted")
+        found[self._different(judges) > 1] |= self._bit("disagree")
+        found[self._votes(chosen)[1]] |= self._bit("outvoted")
         found[[self.places[each] for each in noted if each in self.places]] |= self._bit("noted")
         return found
 
@@ -114,12 +118,30 @@ class Index:
     def _bit(self, name: str) -> int:
         return 1 << self.names.index(name)
 
-    def _chosen(self, judges: Sequence[str]) -> NDArray[np.bool_]:
+    def _wanted(self, judges: Sequence[str]) -> NDArray[np.bool_]:
+        """By judge."""
         for name in judges:
             if name not in self.judges:
                 raise ValueError(f"no judge {name!r:.60} here; there are: {', '.join(self.judges)}")
-        wanted = np.array([not judges or name in judges for name in self.judges], bool)
-        return wanted[self.cells["judge"]] if len(wanted) else np.zeros(0, bool)
+        return np.array([not judges or name in judges for name in self.judges], bool)
+
+    def _chosen(self, judges: Sequence[str]) -> NDArray[np.bool_]:
+        """By cell."""
+        return self._wanted(judges)[self.cells["judge"]]
+
+    def _different(self, judges: Sequence[str]) -> NDArray[np.int64]:
+        """`filters.different`, by item."""
+        chosen = self._chosen(judges)
+        most = self._votes(chosen)[0]
+        # In an order in which all judges agree there is one majority at most, and so there is where none differ.
+        within = np.bincount(self.cells["item"][chosen], self.cells["within"][chosen], len(most)) > 0
+        most = np.maximum(most, within)
+        item, _, group, majority = self.votes[:, self._wanted(judges)[self.votes[1]]]
+        if len(item):
+            new = np.ones(len(item), bool)
+            new[1:] = (group[1:] != group[:-1]) | (majority[1:] != majority[:-1])
+            np.maximum.at(most, item, np.bincount(group[new])[group])
+        return most
 
     def _votes(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """By item, how many different majorities its judges have, and whether most of them are wrong, one is right."""
@@ -145,9 +167,9 @@ class Index:
 
     def find(
         self, query: Query, noted: Iterable[tuple[str, str]] = (), *, within: Sequence[str] = ()
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The items that are asked for, of those that a judge of `within` has judged, in the order that is asked for,
-        and the flags of all items."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """The items that are asked for, of those that a judge of `within` has judged, in the order that is asked for;
+        the flags of all items, and the numbers that they are sorted by (NaN: none)."""
         flags = self.flags(query.judges, noted)
         keep = self.judged(within)
         for name in query.filters:
@@ -160,7 +182,9 @@ class Index:
         for term in terms(query.q):
             keep = self._search(term, keep, chosen if query.judges else None)
         found = np.flatnonzero(keep)
-        return found[np.argsort(self._ranks(query.sort, chosen)[found], kind="stable")], flags
+        numbers = self._numbers(query.sort, query.judges)
+        ranks = {"difficulty": self._difficulties, "share_right": numbers}.get(query.sort, -numbers)
+        return found[np.argsort(ranks[found], kind="stable")], flags, numbers  # NaN comes last
 
     @cached_property
     def _fields(self) -> dict[str, NDArray[Any]]:
@@ -171,24 +195,23 @@ class Index:
         rank = {key: i for i, key in enumerate(sorted({by_difficulty(head.difficulty) for head in self.heads}))}
         return np.array([rank[by_difficulty(head.difficulty)] for head in self.heads], np.int64)
 
-    def _ranks(self, sort: str, chosen: NDArray[np.bool_]) -> NDArray[Any]:
-        n, item = len(self.heads), self.cells["item"][chosen]
+    def _numbers(self, sort: str, judges: Sequence[str]) -> NDArray[np.float64]:
+        """`filters.number`, by item."""
+        n, chosen = len(self.heads), self._chosen(judges)
+        item, none = self.cells["item"][chosen], np.full(n, np.nan)
         if sort == "longest":
-            longest = np.full(n, -1, np.int64)
-            np.maximum.at(longest, item, self.cells["longest"][chosen])
-            return -longest
+            np.fmax.at(none, item, self.cells["longest"][chosen])
+            return none
         if sort == "disagreement":
-            return -self._votes(chosen)[0]
+            return self._different(judges).astype(float)
         if sort == "share_right":
             right, judged = (np.bincount(item, self.cells[name][chosen], n) for name in ("right", "judged"))
-            return np.divide(right, judged, out=np.full(n, 2.0), where=judged > 0)
+            return np.divide(right, judged, out=none, where=judged > 0)
         if sort.startswith("rate:"):
             words = np.bincount(item, self.cells["words"][chosen], n)
             places = np.bincount(item, self.cells[sort][chosen], n) if sort in self.cells else np.zeros(n)
-            return np.divide(-places, words, out=np.ones(n), where=words > 0)
-        if sort == "difficulty":
-            return self._difficulties
-        return np.zeros(n, np.int64)
+            return np.divide(places, words, out=none, where=words > 0)
+        return none
 
     def _search(self, term: str, keep: NDArray[np.bool_], chosen: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         """Which of the items kept hold the term; in what is asked, or in a trace of the judges chosen."""
@@ -232,6 +255,8 @@ class Writer:
         self.first = [0]
         self.cells: list[tuple[int, ...]] = []
         self.places: list[Mapping[str, int]] = []
+        self.votes: list[tuple[int, ...]] = []
+        self.groups = 0
         self.sizes: dict[str, list[int]] = {name: [] for name in judges}
         self.bare = 0
         self.items: Counter[str] = Counter()  # by benchmark
@@ -255,12 +280,19 @@ class Writer:
             self.sizes[name] += map(size, said)
             begin = self.at
             self._texts(trace["text"] for trace in said)
-            most = _NONE if cell.majority is None else _TIE if isinstance(cell.majority, str) else cell.majority
             sound = _NONE if cell.sound is None else int(cell.sound)
-            numbers = (sound, cell.longest, cell.longest_wrong, cell.right, cell.judged, cell.words, begin, self.at)
-            self.cells.append((number, self.judges[name], self._bits(cell.flags), most, *numbers))
+            said_so = (_pick(cell.majority), len(cell.within), sound)
+            sizes = (cell.longest, cell.longest_wrong, cell.right, cell.judged, cell.words)
+            self.cells.append((number, self.judges[name], self._bits(cell.flags), *said_so, *sizes, begin, self.at))
             self.places.append(cell.places)
         self.first.append(self.at)
+        # Where no two of all judges differ, no two of some do: such an order is left out.
+        for order in dict.fromkeys(order for cell in found.values() for order in cell.within):
+            theirs = {self.judges[name]: _pick(c.within[order]) for name, c in found.items() if order in c.within}
+            if len({*theirs.values()}) > 1:
+                rows = ((number, judge, self.groups, most) for judge, most in theirs.items())
+                self.votes += sorted(rows, key=lambda row: row[-1])
+                self.groups += 1
 
     def _bits(self, flags: Iterable[str]) -> int:
         bits = 0
@@ -291,12 +323,14 @@ class Writer:
             "long": [long_from(sizes) if sizes else 0 for sizes in self.sizes.values()],
             "note": "; ".join(gaps(len(self.heads), unjudged, self.bare, missing)),
             "cells": len(self.cells),
+            "votes": len(self.votes),
             "at": self.at + -self.at % 8,
             "signed": self.at >= SIGNED,
         }
         rows = [(*cell, *(n.get(family, 0) for family in self.families)) for cell, n in zip(self.cells, self.places)]
         numbers = np.array(rows, "<i8").reshape(-1, len(_CELLS) + len(self.families))
-        self.file.write(numbers.T.tobytes() + np.array(self.first, "<i8").tobytes())
+        votes = np.array(self.votes, "<i8").reshape(-1, len(_VOTES))
+        self.file.write(numbers.T.tobytes() + np.array(self.first, "<i8").tobytes() + votes.T.tobytes())
         if foot["signed"]:
             self._sign()
         raw = json.dumps(foot).encode()
@@ -313,6 +347,10 @@ class Writer:
         for column in range(0, BITS // 8, 64):  # a search reads whole rows, one for each triple
             some = np.unpackbits(marks[:, column : column + 64], axis=1)
             self.file.write(np.packbits(some.T, axis=1).tobytes())
+
+
+def _pick(majority: int | str | None) -> int:
+    return _NONE if majority is None else _TIE if isinstance(majority, str) else majority
 
 
 def _grams(raw: bytes) -> NDArray[np.uint32]:

@@ -88,7 +88,7 @@ function drawRows() {
     const line = make("div", { ...options, "aria-setsize": found.total, "aria-posinset": i + 1 });
     line.style.transform = `translateY(${i * ROW}px)`;
     line.dataset.at = i;
-    if (row) line.append(...rowParts(row));
+    if (row) line.append(...rowParts(row, found.sort));
     else line.append("…");
     rows.push(line);
   }
@@ -97,7 +97,17 @@ function drawRows() {
   else list.removeAttribute("aria-activedescendant");
 }
 
-function rowParts(row) {
+// The number that the list is sorted by, in words.
+function byText(by, sort) {
+  if (sort === "given" || sort === "difficulty") return ""; // a difficulty stands in the row
+  if (by === null) return "–";
+  if (sort === "longest") return `longest ${by.toLocaleString("en")}`;
+  if (sort === "disagreement") return by > 1 ? `${by} different verdicts` : by ? "one verdict" : "no verdict";
+  if (sort === "share_right") return `${Math.round(100 * by)} % right`;
+  return `${(100 * by).toFixed(1)} per 100 words`;
+}
+
+function rowParts(row, sort) {
   const flags = make("span", { className: "flags" });
   for (const [name, label, , sign] of FILTERS) {
     if (name === "noted" ? !source.notes.has(keyOf(row.benchmark, row.id)) : !row.flags.includes(name)) continue;
@@ -112,7 +122,9 @@ function rowParts(row) {
     .join(" · ");
   const id = make("bdi", { className: "id", title: flat(row.id) }, flat(row.id, 60));
   const head = make("span", { className: "row-head" }, id, make("bdi", { className: "where" }, place), flags);
-  return [head, make("bdi", { className: "start", dir: "auto" }, flat(row.query_start, 120))];
+  const start = make("bdi", { className: "start", dir: "auto" }, flat(row.query_start, 120));
+  const by = byText(row.by, sort);
+  return [head, make("span", { className: "second" }, by && make("span", { className: "by" }, by), start)];
 }
 
 function reveal(i) {

@@ -385,8 +385,8 @@ def _box(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return []
 
 
-# A mention may be in the emphasis of Markdown, as a whole or its name alone: "__Assistant A__", "Response **2**". A number
-# behind "answer", "output" or "model" is mostly one of the text itself.
+# A mention may be in the emphasis of Markdown, as a whole or its name alone: "__Assistant A__", "Response **2**". A
+# number behind "answer", "output" or "model" is mostly one of the text itself.
 _STARS, _FROM, _TO = r"\*{0,3}", r"(?:\b|(?<=\b_)|(?<=\b__))", r"(?:\b|(?=__?(?!\w)))"
 _NAMED = re.compile(
     rf"{_FROM}(?!(?:answer|output|model)[ \t*]{{1,8}}[0-9])"

@@ -1,12 +1,13 @@
 // Where items come from: a document in the page, or the server of `rrm view`. One interface for both:
 //   await source.meta()       { title, judges, families, sections, difficulties, benchmarks, items, note, counts? }
-//   await source.find(query)  { total, row(i) or undefined, need(from, to): promise or null }
+//   await source.find(query)  { sort, total, row(i) or undefined, need(from, to): promise or null }; a row's `by` is the
+//                             number that it is sorted by, or null
 //   await source.item(benchmark, id), source.notes (a Map), await source.keep(benchmark, id, text)
 // query: { filters: [name], judges: [name] or [], section, difficulty, benchmark (null: any), q, sort }.
 // What a filter means is stated in rrmlib/viewer/filters.py; a test compares the two.
 
 const FILTERS = [
-  ["disagree", "judges disagree", "Two judges have different majorities", "A/B"],
+  ["disagree", "judges disagree", "Two judges have different majorities, over all their traces or in one order", "A/B"],
   ["flipped", "flipped on swap", "A judge prefers another response when the order is exchanged (same sample, no ties)", "⇄"],
   ["wrong", "wrong", "Some trace is wrong", "✗"],
   ["majority_wrong", "majority wrong, some right", "A judge's majority is wrong, one of its traces is right", "◐"],
@@ -66,23 +67,29 @@ function factsOf(item, chosen, long) {
   const traces = chosen ? item.traces.filter((t) => chosen.has(t.judge)) : item.traces;
   const flags = new Set();
   const votes = []; // of the judges, each by its majority
+  const within = new Map(); // by order, the different majorities of the judges in it
   for (const own of grouped(traces, (t) => t.judge).values()) {
     const most = majority(own);
     const verdicts = own.filter((t) => t.choice === most && t.right !== null);
     if (most !== null)
       votes.push({ choice: most, right: verdicts.length ? verdicts.some((t) => t.right) : null });
+    for (const [order, part] of grouped(own, (t) => t.order)) {
+      const best = majority(part);
+      if (best !== null) within.set(order, (within.get(order) || new Set()).add(best));
+    }
     const naming = own.filter((t) => Number.isInteger(t.choice));
     for (const sample of grouped(naming, (t) => t.sample).values())
       if (sample.some((t) => t.choice !== sample[0].choice)) flags.add("flipped");
     if (own.some((t) => t.right === true) && own.some((t) => t.choice === most && t.right === false))
       flags.add("majority_wrong");
   }
-  const majorities = new Set(votes.map((vote) => vote.choice));
-  if (majorities.size > 1) flags.add("disagree");
+  within.set("", new Set(votes.map((vote) => vote.choice)));
+  const distinct = Math.max(...[...within.values()].map((picks) => picks.size));
+  if (distinct > 1) flags.add("disagree");
   const most = majority(votes);
   if (votes.some((vote) => vote.right) && votes.every((vote) => vote.choice !== most || vote.right === false))
     if (most !== null) flags.add("outvoted");
-  let [judged, right, longest, words] = [0, 0, -1, 0];
+  let [judged, right, longest, words] = [0, 0, null, 0];
   const places = new Map(); // of each pattern
   for (const t of traces) {
     if (t.state !== "read") flags.add(t.state);
@@ -99,18 +106,20 @@ function factsOf(item, chosen, long) {
       places.set(kind, (places.get(kind) || 0) + 1);
     }
     words += t.words;
-    longest = Math.max(longest, lengthOf(t));
+    longest = Math.max(longest ?? 0, lengthOf(t));
   }
-  const rate = (family) => (words ? (places.get("pattern:" + family) || 0) / words : -1);
-  return { flags, longest, distinct: majorities.size, share: judged ? right / judged : Infinity, rate };
+  const rate = (family) => (words ? (places.get("pattern:" + family) || 0) / words : null);
+  return { flags, longest, distinct, share: judged ? right / judged : null, rate };
+}
+
+// The number that an item is sorted by; null where it has none, or the order is not one of numbers.
+function numberOf(facts, sort) {
+  if (sort.startsWith("rate:")) return facts.rate(sort.slice(5));
+  return { longest: facts.longest, disagreement: facts.distinct, share_right: facts.share }[sort] ?? null;
 }
 
 function sorter(sort) {
   const numeric = (text) => (/^-?[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : null);
-  if (sort === "longest") return (a, b) => b.facts.longest - a.facts.longest;
-  if (sort === "disagreement") return (a, b) => b.facts.distinct - a.facts.distinct;
-  if (sort === "share_right") return (a, b) => (a.facts.share < b.facts.share ? -1 : +(a.facts.share > b.facts.share));
-  if (sort.startsWith("rate:")) return (a, b) => b.facts.rate(sort.slice(5)) - a.facts.rate(sort.slice(5));
   if (sort === "difficulty")
     return (a, b) => {
       const [x, y] = [a.item.difficulty, b.item.difficulty];
@@ -119,7 +128,11 @@ function sorter(sort) {
       if ((m === null) !== (n === null)) return m === null ? 1 : -1;
       return (x === "") - (y === "") || (x < y ? -1 : +(x > y));
     };
-  return null;
+  if (sort === "given") return null;
+  return (a, b) => {
+    const [x, y] = [numberOf(a.facts, sort), numberOf(b.facts, sort)];
+    return (x === null) - (y === null) || (sort === "share_right" ? x - y : y - x);
+  };
 }
 
 class Notes {
@@ -247,10 +260,12 @@ class Embedded {
         difficulty: item.difficulty,
         query_start: first[1].slice(0, 200),
         flags: [...facts.flags],
+        by: numberOf(facts, query.sort),
         noted: this.notes.has(keyOf(item.benchmark, item.id)),
       };
     };
     return {
+      sort: query.sort,
       total: found.length,
       row: (i) => (i >= 0 && i < found.length ? row(i) : undefined),
       place: (key) => found.findIndex(({ item }) => keyOf(item.benchmark, item.id) === key),
@@ -320,12 +335,14 @@ class Server {
       }
       return pages.get(page);
     };
+    const { sort } = query;
     const { total } = await get(0);
     const row = (i) => {
       const page = pages.get(Math.floor(i / PAGE));
       return Array.isArray(page) ? page[i % PAGE] : undefined;
     };
     return {
+      sort,
       total,
       row,
       place: (key) => {

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import sqlite3
@@ -390,7 +391,8 @@ class View:
             raise ValueError(f"offset {offset}, limit {limit}: a page begins at 0 or later and has 1 to {MOST} items")
         index = self.index
         noted = {(note["benchmark"], note["id"]) for note in self.notes()}
-        found, flags = index.find(replace(query, judges=query.judges or self._judges), noted, within=self._judges)
+        query = replace(query, judges=query.judges or self._judges)
+        found, flags, numbers = index.find(query, noted, within=self._judges)
         names = sorted(enumerate(index.names), key=lambda pair: _place(pair[1]))
         items = []
         for number in found[offset : offset + limit].tolist():
@@ -401,6 +403,7 @@ class View:
                     "query_start": head.start,
                     "flags": [name for bit, name in names if bits >> bit & 1],
                     "noted": (head.benchmark, head.id) in noted,
+                    "by": None if math.isnan(by := float(numbers[number])) else by,
                 }
             )
         return {"total": len(found), "items": items}

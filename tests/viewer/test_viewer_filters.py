@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rrmlib.viewer.filters import FIELDS, NEVER, Query, flags, long_from, match, select, thresholds
+from rrmlib.viewer.filters import FIELDS, NEVER, Query, flags, long_from, match, number, select, thresholds
 from rrmlib.viewer.records import item_record
 
 FILES = [json.loads((Path(__file__).parent / name).read_text("ascii")) for name in ("filters.json", "votes.json")]
@@ -28,6 +28,8 @@ def noted(worked):
 def test_a_query_finds_what_was_worked_by_hand(worked, case):
     found = select(worked["document"]["items"], query(case["query"]), noted=noted(worked))
     assert [item["id"] for item in found] == case["ids"], case["why"]
+    if "by" in case:
+        assert [number(item, query(case["query"])) for item in found] == case["by"], case["why"]
 
 
 @pytest.mark.parametrize("worked", FILES, ids=lambda worked: worked["about"][:20])

@@ -20,7 +20,7 @@ from rrmlib.judge import open_judge, run
 from rrmlib.judgment import Judgment, Reading, Scores, State, Verdict
 from rrmlib.params import JudgeSpec
 from rrmlib.store import Store
-from rrmlib.viewer.filters import FILTERS, SORTS, Query, flags, select, thresholds
+from rrmlib.viewer.filters import FILTERS, SORTS, Query, flags, number, select, thresholds
 from rrmlib.viewer.view import View, items_of, patterns_of
 
 WORKED = json.loads((Path(__file__).parent / "filters.json").read_text("ascii"))
@@ -99,7 +99,10 @@ def demo(tmp_path):
 @pytest.mark.parametrize("case", WORKED["cases"], ids=lambda case: case["why"][:40])
 def test_the_index_finds_what_was_worked_by_hand(shared, case):
     stated = {name: tuple(value) if isinstance(value, list) else value for name, value in case["query"].items()}
-    assert [item["id"] for item in shared.page(Query(**stated))["items"]] == case["ids"], case["why"]
+    found = shared.page(Query(**stated))["items"]
+    assert [item["id"] for item in found] == case["ids"], case["why"]
+    if "by" in case:
+        assert [item["by"] for item in found] == case["by"], case["why"]
 
 
 def test_the_index_counts_votes_as_they_were_worked_by_hand(tmp_path):
@@ -110,7 +113,10 @@ def test_the_index_counts_votes_as_they_were_worked_by_hand(tmp_path):
     assert {item["id"]: item["flags"] for item in view.page(Query())["items"]} == VOTES["flags"]
     for case in VOTES["cases"]:
         stated = {name: tuple(value) if isinstance(value, list) else value for name, value in case["query"].items()}
-        assert [item["id"] for item in view.page(Query(**stated))["items"]] == case["ids"], case["why"]
+        found = view.page(Query(**stated))["items"]
+        assert [item["id"] for item in found] == case["ids"], case["why"]
+        if "by" in case:
+            assert [item["by"] for item in found] == case["by"], case["why"]
 
 
 @pytest.fixture(scope="module", params=["signed", "plain"])
@@ -229,6 +235,7 @@ def test_index_and_plain_filters_have_one_meaning(tmp_path, stated, filters, jud
     long = thresholds(records)
     by_id = {record["id"]: record for record in records}
     assert [item["flags"] for item in page] == [flags(by_id[item["id"]], there, long=long) for item in page]
+    assert [item["by"] for item in page] == [number(by_id[item["id"]], query) for item in page]
 
 
 # --- What the store knows itself --------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_filters_search_and_sort_are_combined_and_counted(read):
         out.push(await count(), (await ids())[0]);
         return out;""",
     )
-    assert found[:6] == ["24 items", "q00", "8 of 24 items", "8 of 24 items", "24 items", "0 of 24 items"]
+    assert found[:6] == ["24 items", "q00", "12 of 24 items", "8 of 24 items", "24 items", "0 of 24 items"]
     assert found[6:8] == ["1 of 24 items", ["q13"]]
     assert found[9:13] == [True, "0 of 24 items", True, "24 items"]
     assert found[13] == "q00"
@@ -114,6 +114,31 @@ def test_items_are_sorted_by_the_rate_of_a_pattern(read):
     assert found[0] == [f"rate:{family}" for family in FAMILIES]
     assert found[1] == [item["id"] for item in select(small()["items"], Query(sort="rate:breakdown"))][:8]
     assert found[1][0] != "q00"
+
+
+def test_a_list_shows_the_number_that_it_is_sorted_by(read):
+    found = read(
+        small(),
+        """
+        const first = () => page.$$eval("#rows .by", (all) => all.length ? [all.length, all[0].textContent] : []);
+        const out = [await first()];
+        for (const sort of ["rate:breakdown", "longest", "disagreement", "share_right", "difficulty"]) {
+            await page.selectOption("#sort", sort); await idle(); out.push(await first());
+        }
+        return out;""",
+    )
+    made = select(small()["items"], Query(sort="rate:breakdown"))[0]
+    places = sum(kind == "pattern:breakdown" for trace in made["traces"] for *_, kind in trace["marks"])
+    rate = 100 * places / sum(trace["words"] for trace in made["traces"])
+    longest = max(trace["tokens"] for item in small()["items"] for trace in item["traces"])
+    assert found[0] == found[5] == [], "nothing to show, or what the row shows already"
+    assert len({count for count, _ in found[1:5]}) == 1
+    assert [text for _, text in found[1:5]] == [
+        f"{rate:.1f} per 100 words",
+        f"longest {longest}",
+        "2 different verdicts",
+        "50 % right",
+    ]
 
 
 def test_of_the_judges_chosen_only_those_count(read):
@@ -200,7 +225,7 @@ def test_filters_mean_here_what_they_mean_in_python(browser, name):
         return (async () => {{
           for (const {{ query }} of worked.cases) {{
             const found = await source.find({{ ...none, ...query }});
-            ids.push(Array.from({{ length: found.total }}, (_, i) => found.row(i).id));
+            ids.push(Array.from({{ length: found.total }}, (_, i) => [found.row(i).id, found.row(i).by]));
           }}
           const all = await source.find(none);
           const rows = Array.from({{ length: all.total }}, (_, i) => all.row(i));
@@ -209,7 +234,9 @@ def test_filters_mean_here_what_they_mean_in_python(browser, name):
         }})();""",
     )
     for case, ids in zip(worked["cases"], found[0]):
-        assert ids == case["ids"], case["why"]
+        assert [name for name, _ in ids] == case["ids"], case["why"]
+        if "by" in case:
+            assert [by for _, by in ids] == case["by"], case["why"]
     assert found[1] == {item: sorted(flags) for item, flags in worked["flags"].items()}
 
 
