@@ -195,7 +195,7 @@ def _view(options: argparse.Namespace) -> int:
     given = {bench.name: loaded.items} if bench and loaded else {}
     if bench and loaded:
         _say(loaded, bench)
-    query = Query(filters=tuple(options.filter), judges=tuple(options.judge))
+    query = Query(filters=tuple(options.filter), judges=tuple(options.judge), benchmark=bench.name if bench else None)
     with tempfile.TemporaryDirectory(prefix="rrm-view-") as folder:
         path = Path(options.store)
         if path.exists() and not is_store(path):
@@ -212,7 +212,8 @@ def _view(options: argparse.Namespace) -> int:
             written = write(document, options.out, title=Path(options.store).name)
             size = written.stat().st_size / 1e6
             kept = f", your notes on {len(document['notes']):,} of them" if document["notes"] else ""
-            print(f"{options.out}: {len(document['items']):,} items{kept}, {size:.1f} MB", file=sys.stderr)
+            items = f"{len(document['items']):,} item{'' if len(document['items']) == 1 else 's'}"
+            print(f"{options.out}: {items}{kept}, {size:.1f} MB", file=sys.stderr)
             for note in filter(None, [document["note"]]):
                 print(f"note: {note}", file=sys.stderr)
             return 0
@@ -374,7 +375,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "Read what judges wrote, side by side: in the browser, or as one HTML file."
     sub = command("view", _view, text, f"example: {example}")
     sub.add_argument("store", metavar="STORE", help="a trace store, its export, or JSONL of `rrm judge --out`")
-    what = "whose items these are, where the store does not tell (it knows builtin and the lab's)"
+    what = "whose items these are, where the store does not tell (it knows builtin and the lab's); in a file only these"
     sub.add_argument("--benchmark", default="", choices=NAMES, metavar="NAME", help=what)
     sub.add_argument("--data", default="", metavar="PATH", help="the benchmark's file or folder, in its own format")
     sub.add_argument("--judge", action="append", default=[], metavar="NAME", help="only this judge; may be repeated")

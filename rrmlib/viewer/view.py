@@ -447,8 +447,11 @@ class View:
                         f"{len(found):,} items: choose with --judge, --filter or --limit, or serve it (without --out)"
                     )
         notes = coverage(records, judges)
-        if len(records) < len(index.heads):
-            notes.insert(0, f"{len(records):,} of {len(index.heads):,} items")
+        # Of what the judges chosen have judged, of the benchmark asked for: no other items could be in the file.
+        benchmarks = [head.benchmark for head, there in zip(index.heads, index.judged(query.judges)) if there]
+        scope = len(benchmarks) if query.benchmark is None else benchmarks.count(query.benchmark)
+        if len(records) < scope:
+            notes.insert(0, f"{len(records):,} of {scope:,} items")
         return {
             "version": 1,
             "title": self.path.name,

@@ -360,6 +360,32 @@ def test_one_file_is_written_and_its_size_and_coverage_said(builtin, tmp_path, c
     assert made["items"][0]["best"]
 
 
+def test_a_file_counts_the_items_that_could_be_in_it(builtin, tmp_path, capsys):
+    """Those of the benchmark named, and of the judges chosen: a store holds whatever was ever judged into it."""
+    rows = [{"id": f"q{i}", "query": f"{i} + 1 = ?", "first": "a", "second": "bb", "label": "first"} for i in range(4)]
+    data, out = tmp_path / "pairs.jsonl", tmp_path / "t.html"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = ["pairs", "--data", str(data), "--store", str(builtin)]
+    assert main(["judge", *pairs, "--judge", "first"]) == main(["judge", *pairs, "--judge", "longest"]) == 0
+    view = ["view", str(builtin), "--out", str(out)]
+    for arguments, said in {
+        ("--benchmark", "pairs", "--data", str(data)): "4 items",
+        ("--benchmark", "pairs", "--data", str(data), "--filter", "disagree"): "4 items",
+        ("--benchmark", "pairs", "--data", str(data), "--limit", "1"): "1 item",
+        ("--judge", "first"): "4 items",
+        ("--judge", "first", "--limit", "3"): "3 items",
+        ("--limit", "3"): "3 items",
+    }.items():
+        capsys.readouterr()
+        assert main([*view, *arguments]) == 0
+        told = capsys.readouterr().err
+        assert f"t.html: {said}, " in told
+        scope = "9" if arguments == ("--limit", "3") else "4"
+        noted = re.findall(r"(\d+) of (\d+) items", told)
+        assert noted == ([] if said == "4 items" else [(said[0], scope)])
+        assert scope == "9" or {item["benchmark"] for item in embedded(out)["items"]} == {"pairs"}
+
+
 def test_a_file_with_notes_says_so(builtin, tmp_path, capsys):
     view = View(builtin, quiet=True)
     head = view.index.heads[1]
