@@ -117,12 +117,19 @@ def _score(options: argparse.Namespace) -> int:
             judgments = list(run(open_judge(spec), items, store, quiet=True).judgments)
         _show(score(bench, items, judgments), loaded, options.json)
         return 0
+    from rrmlib.viewer.view import is_store
+
+    if is_store(Path(options.judgments)):
+        again = "the `rrm judge` that filled it scores them, without a model call; its --out writes them as JSONL"
+        raise ValueError(f"{options.judgments}: a trace store, not a file of judgments: {again}")
     found = read_judgments(Path(options.judgments), bench, loaded.items)
+    names = sorted({j.judge for j in found})
+    if options.judge and options.judge not in names:
+        raise ValueError(f"{options.judgments}: no judge {options.judge!r}; there are: {', '.join(names) or 'none'}")
     if options.judge:
         found = [j for j in found if j.judge == options.judge]
-    names = sorted({j.judge for j in found})
-    if len(names) != 1:
-        said = "none" if not names else ", ".join(names)
+    elif len(names) != 1:
+        said = ", ".join(names) or "none"
         raise ValueError(f"{options.judgments}: judgments of one judge expected, found {said}; choose with --judge")
     wanted = {item.id for item in items}
     judgments = [j for j in found if j.item in wanted]
@@ -216,6 +223,10 @@ def _view(options: argparse.Namespace) -> int:
             print(f"{options.out}: {items}{kept}, {size:.1f} MB", file=sys.stderr)
             for note in filter(None, [document["note"]]):
                 print(f"note: {note}", file=sys.stderr)
+            if not bench and not all(item["responses"] for item in document["items"]):
+                print(
+                    "note: --benchmark (and --data) says what items are that the store does not know", file=sys.stderr
+                )
             return 0
         with Server(view, remote_page(Path(options.store).name), port=options.port) as server:
             print(server.address, flush=True)
@@ -330,11 +341,14 @@ def _parser() -> argparse.ArgumentParser:
         "--judge", metavar="SPEC", help=f"a YAML file with a judge spec, or one of {', '.join(HEURISTICS)}"
     )
     sub.add_argument(
-        "--model", default="", help="path:DIR, hf:ORG/NAME, or the name a server knows; instead of --judge"
+        "--model", default="", help="path:DIR, hf:ORG/NAME, lab:NAME, or the name a server knows; instead of --judge"
     )
     sub.add_argument("--engine", help="qwen2, hf, vllm, openai or scalar (with --model: hf)")
     sub.add_argument("--format", help="prompt format (with --model: rrm)")
-    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other field of a judge spec")
+    fields = (
+        "any other field of a judge spec: samples, temperature, max_tokens, orders, think_budget, ...; may be repeated"
+    )
+    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=fields)
     sub.add_argument("--store", default="", metavar="FILE", help=f"SQLite trace store (with a model: {STORE})")
     sub.add_argument("--out", default="", metavar="FILE", help="write the judgments as JSONL")
 
@@ -430,7 +444,10 @@ def _spec(options: argparse.Namespace) -> JudgeSpec:
         where, base = options.judge, load_yaml(options.judge)
         if not isinstance(base, dict):
             raise ParameterError(f"{where}: expected a mapping of judge fields, found {type(base).__name__}")
-    return JudgeSpec.parse(base | parse_assignments(options.set, given), where)
+    stated = parse_assignments(options.set, given)
+    if unknown := [name for name in stated if name not in JudgeSpec.model_fields]:
+        raise ParameterError(f"--set {unknown[0]}: no field of a judge; there are: {', '.join(JudgeSpec.model_fields)}")
+    return JudgeSpec.parse(base | stated, where)
 
 
 def _heuristic(name: str) -> JudgeSpec:
@@ -463,6 +480,7 @@ def _check_targets(*targets: str) -> None:
 def _unread(result: Result, spec: JudgeSpec, store: str) -> str:
     """What to say where not one judgment could be read: their states, how one of them ends, and what to do."""
     from rrmlib.judgment import State
+    from rrmlib.viewer.records import readable
 
     states = {state: count for state, count in result.coverage.items() if count}
     most = max(states, key=lambda state: states[state])
@@ -473,7 +491,8 @@ def _unread(result: Result, spec: JudgeSpec, store: str) -> str:
         State.ERROR: "the same command tries again",
     }
     listed = ", ".join(f"{count} {state}" for state, count in states.items())
-    end = f"ends in {one.text.rstrip()[-ENDING:]!a}" if one.text.strip() else "is empty"
+    text = readable(one)[0].rstrip()
+    end = f"ends in {text[-ENDING:]!a}" if text else "is empty"
     why = f" ({one.reading.note})" if one.reading.note else ""
     said = [
         f"not one of {len(result.judgments)} judgments could be read ({listed}): the numbers are no accuracy",

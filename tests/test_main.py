@@ -69,6 +69,14 @@ def test_judge_writes_judgments_that_score_reads_back(capsys, tmp_path):
     assert json.loads(scored) == json.loads(first)
 
 
+def test_a_store_is_no_file_of_judgments_and_says_how_to_score_it(capsys, tmp_path):
+    store = str(tmp_path / "s.sqlite")
+    assert rrm(capsys, "judge", "builtin", "--judge", "first", "--store", store)[0] == 0
+    code, _, err = rrm(capsys, "score", "builtin", "--judgments", store)
+    assert code == 1
+    assert f"{store}: a trace store, not a file of judgments: the `rrm judge` that filled it scores them" in err
+
+
 def test_export_and_import_keep_everything(capsys, tmp_path):
     store, folder, copy = (str(tmp_path / name) for name in ("s.sqlite", "x.parquet", "c.sqlite"))
     assert rrm(capsys, "judge", "builtin", "--judge", "first", "--store", store, "--limit", "4")[0] == 0
@@ -106,7 +114,7 @@ def test_parse_reads_one_text(capsys, tmp_path):
         ("judge builtin --judge first --json /", "/: cannot be written: Is a directory"),
         ("score builtin --json /proc/x", "/proc/x: cannot be written"),
         ("judge builtin --judge first --out x --json x", "x is to be written twice"),
-        ("judge builtin --judge random --set nonsense=1", "nonsense"),
+        ("judge builtin --judge random --set nonsense=1", "--set nonsense: no field of a judge; there are: name, "),
         ("judge builtin --judge random --set options={x:1}", "options"),
         ("judge builtin --judge random --set seed=1 --set seed=2", "seed is given twice"),
         ("judge builtin --judge random --set model=heuristic:first", "model is given twice"),
@@ -204,6 +212,11 @@ def test_a_judge_of_which_nothing_could_be_read_is_an_error_beside_its_table(cap
     [
         ("b\ufffd\x1b[31m\n\nred\u202e", "stop", r"ends in 'b\ufffd\x1b[31m\n\nred\u202e'"),
         ("x" * 500 + " and on", "length", " and on'"),
+        (
+            '[{"text": "", "finish": "stop", "error": ""}, {"text": "so", "finish": "stop", "error": ""}]',
+            "stop",
+            r"-\nso'",
+        ),
         (" ", "stop", " is empty"),
     ],
 )
@@ -284,6 +297,8 @@ def test_judgments_of_a_limited_run_are_scored_with_the_same_limit(capsys, tmp_p
     said, left = err.splitlines()
     assert "first 5 prompts" in said
     assert left == "limit: 6 judgments of other items left out"
+    code, _, err = rrm(capsys, "score", "builtin", "--judgments", out, "--judge", "logest")
+    assert (code, err) == (1, f"rrm: error: {out}: no judge 'logest'; there are: longest\n")
     code, _, err = rrm(capsys, "score", "builtin", "--judgments", out)
     assert code == 1
     assert f"{out}: 72 of 80 items have no judgment" in err

@@ -124,6 +124,8 @@ def stored(path: Path, folder: Path, bench: Benchmark | None, items: Sequence[It
     with Store(target) as store:
         if bench is not None:
             found = read_judgments(path, bench, items)
+        elif path.is_dir():
+            raise DataError(f"{path}: a folder; name a store or a file in it, or say with --benchmark whose judgments")
         elif path.suffix == ".parquet" or _first(path).get("table"):
             store.import_(path)
             return target
@@ -446,10 +448,10 @@ class View:
                         f"{self.path}: more than {most / 1e6:.0f} MB for one file, after {len(records):,} of "
                         f"{len(found):,} items: choose with --judge, --filter or --limit, or serve it (without --out)"
                     )
-        notes = coverage(records, judges)
         # Of what the judges chosen have judged, of the benchmark asked for: no other items could be in the file.
         benchmarks = [head.benchmark for head, there in zip(index.heads, index.judged(query.judges)) if there]
         scope = len(benchmarks) if query.benchmark is None else benchmarks.count(query.benchmark)
+        notes = coverage(records, judges) if records or not scope else []
         if len(records) < scope:
             notes.insert(0, f"{len(records):,} of {scope:,} items")
         return {

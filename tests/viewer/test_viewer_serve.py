@@ -375,6 +375,7 @@ def test_a_file_counts_the_items_that_could_be_in_it(builtin, tmp_path, capsys):
         ("--judge", "first"): "4 items",
         ("--judge", "first", "--limit", "3"): "3 items",
         ("--limit", "3"): "3 items",
+        ("--judge", "first", "--filter", "unparsed"): "0 items",
     }.items():
         capsys.readouterr()
         assert main([*view, *arguments]) == 0
@@ -383,7 +384,8 @@ def test_a_file_counts_the_items_that_could_be_in_it(builtin, tmp_path, capsys):
         scope = "9" if arguments == ("--limit", "3") else "4"
         noted = re.findall(r"(\d+) of (\d+) items", told)
         assert noted == ([] if said == "4 items" else [(said[0], scope)])
-        assert scope == "9" or {item["benchmark"] for item in embedded(out)["items"]} == {"pairs"}
+        assert "there are no judgments" not in told
+        assert scope == "9" or said == "0 items" or {item["benchmark"] for item in embedded(out)["items"]} == {"pairs"}
 
 
 def test_a_file_with_notes_says_so(builtin, tmp_path, capsys):
@@ -404,6 +406,12 @@ def test_judgments_in_files_can_be_looked_at(builtin, tmp_path, name, capsys):
     assert main(["view", str(tmp_path / name), *benchmark, "--out", str(out)]) == 0
     assert embedded(out)["items"][0]["best"]
     assert "read as judgments" in capsys.readouterr().err
+    if name == "j.jsonl":
+        assert main(["view", str(tmp_path / name), "--out", str(out)]) == 0
+        told = capsys.readouterr().err
+        assert told.count("note: ") == 2
+        assert "5 items known by name only" in told
+        assert "note: --benchmark (and --data) says what items are" in told
 
 
 @pytest.mark.parametrize(
@@ -419,6 +427,7 @@ def test_judgments_in_files_can_be_looked_at(builtin, tmp_path, name, capsys):
             "of pairs; there are some of builtin",
         ),
         (["bad.jsonl"], "bad.jsonl:2: not a judgment"),
+        (["."], ".: a folder; name a store or a file in it, or say with --benchmark whose judgments"),
         (["t.sqlite", "--port", "70000"], "port 70000: ports end at 65535; give another --port"),
     ],
 )
