@@ -24,7 +24,7 @@ from rrmlib.store import Store
 ROOT = Path(__file__).parents[1]
 UNTRAINED = ("--engine", "qwen2", "--model", "tiny:test", "--format", "direct_compact", "--set", "max_tokens=4")
 
-COMMANDS = ("judge", "score", "parse", "export", "import", "run", "lab")
+COMMANDS = ("judge", "score", "parse", "export", "import", "view", "run", "lab")
 
 
 def rrm(capsys, *arguments: str) -> tuple[int, str, str]:
