@@ -82,6 +82,9 @@ class Pretrain(Batched):
     first what the layers add. Small models then learn to copy several times sooner (docs/log.md). `rope_theta` is the
     base of the rotary frequencies (2104.09864, sec. 3.2.2; Qwen2's own is 10,000): in a text of a few hundred tokens a
     small one lets more of them tell a neighbour from the next but one.
+
+    On a CPU a batch is run in `parts`, each in a thread of its own, and their gradients are added: operations of a
+    small model are too short to be shared among cores, halves of a batch need not be. Same bytes on one core, slower.
     """
 
     recipe: Literal["pretrain"] = "pretrain"
@@ -90,6 +93,7 @@ class Pretrain(Batched):
     init_std: float = Field(default=0.06, gt=0)
     embed_std: float = Field(default=0.25, gt=0)
     rope_theta: float = Field(default=10000.0, gt=1)
+    parts: int = Field(default=1, ge=1)
 
 
 class Grpo(Common):

@@ -9,11 +9,13 @@ Left out: architectures (`pretrain.py`), the folder that comes out (`fit.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from trl import SFTConfig, SFTTrainer
 
 from rrmlib.engines.local import Chat
@@ -23,8 +25,22 @@ from rrmlib.train.recipe import Pretrain, Sft
 from rrmlib.train.trainer import Logged, arguments, batches
 
 
+class Summed(torch.autograd.Function):
+    """A loss whose gradients are known already: value [], gradients of the weights, the weights -> value."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *weights: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> Any:
+        return None, None, *(scale * gradient for gradient in ctx.gradients)
+
+
 class Trainer(Logged, SFTTrainer):
     usual: float = 0.0  # labelled tokens of an average step, set by `build`
+    parts: int = 1  # a training batch is run in so many parts (recipe pretrain)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -42,6 +58,22 @@ class Trainer(Logged, SFTTrainer):
             num_items_in_batch = torch.full_like(torch.as_tensor(num_items_in_batch), self.usual, dtype=torch.float32)
         if self.accelerator.device.type != "cpu" or return_outputs or hasattr(model, "peft_config"):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.parts == 1 or not model.training or num_items_in_batch is None:
+            return self._loss(model, inputs, num_items_in_batch)
+        rows = torch.arange(len(inputs["labels"])).tensor_split(self.parts)
+        parts = [{name: value[part] for name, value in inputs.items()} for part in rows if len(part)]
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+
+        def run(part: Any) -> tuple[Tensor, Sequence[Tensor]]:
+            loss = self._loss(model, part, num_items_in_batch)
+            return loss.detach(), torch.autograd.grad(loss, weights)
+
+        with ThreadPoolExecutor(len(parts)) as threads:
+            losses, gradients = zip(*threads.map(run, parts), strict=True)
+        # Added in the order of the rows, whoever was first: the weights do not depend on how many cores there are.
+        return Summed.apply(sum(losses), [sum(each) for each in zip(*gradients, strict=True)], *weights)
+
+    def _loss(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
         labels = inputs["labels"][:, 1:]
         hidden = model.base_model(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
@@ -97,5 +129,6 @@ def build(
     )
     trainer.draw([len(r["input_ids"]) for r in train], recipe, seed)
     labelled = sum(sum(label != IGNORED for label in row["labels"]) for row in train)
+    trainer.parts = recipe.parts if isinstance(recipe, Pretrain) else 1
     trainer.usual = labelled / len(train) * recipe.batch * recipe.accumulate * trainer.accelerator.num_processes
     return trainer

@@ -173,6 +173,19 @@ def test_accumulating_one_row_eight_times_is_a_batch_of_eight(base, tmp_path):
     assert apart < 1e-6
 
 
+def test_a_batch_in_two_threads_is_the_batch_and_the_same_bytes_each_time(base, tmp_path):
+    def run(parts, name):
+        recipe = parse(
+            {"recipe": "pretrain", "steps": 3, "batch": 5, "parts": parts, "learning_rate": 1e-3, "size": "xs",
+             "epsilon": 1e-3, "context": 128, "max_length": 128, "save_every": 0}
+        )  # fmt: skip
+        return weights(fit(recipe, rows=ROWS, tokenizer=base, out=tmp_path / name, seed=0, log=str))
+
+    one, two, again = run(1, "one"), run(2, "two"), run(2, "again")
+    assert all(torch.equal(two[k], again[k]) for k in two)
+    assert max((two[k] - one[k]).abs().max().item() for k in one) < 1e-6
+
+
 @pytest.mark.parametrize("kind", ["scalar", "meta"])
 def test_heads_stop_early_and_keep_the_best(base, tmp_path, kind):
     good, bad = ([chat("which") + f"{w} {i}<|im_end|>\n" for i in range(24)] for w in ("correct", "wrong"))
