@@ -11,7 +11,7 @@ Left out: the numbers (`findings/`), files (`style.save`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,11 @@ UNITS = {"length": "length (tokens)", "entropy": "entropy (nats)", "kl": "KL (na
 VERDICTS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": QUIET, "cannot be read": QUIET, "": INK}
 
 
-def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
+def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "") -> Figure:
     """Paired differences with 95 % intervals; a tick is what was expected, beside it what the interval says of it.
 
-    `table`: a, b, mode, section, n, value, lo, hi, expected, verdict, read_a, read_b. Raises ValueError.
+    `table`: a, b, mode, section, n, value, lo, hi, expected, verdict, read_a, read_b. `half` names rows that are no
+    judges (as in `evaluation.sections`): their share is one of picks, and stands apart. Raises ValueError.
     """
     shown = style.need(table, "a b mode section n value lo hi expected verdict read_a read_b")
     with style.apply():
@@ -53,9 +54,14 @@ def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
-        low = shown[["read_a", "read_b"]].min().min()
-        note = "Points of accuracy, paired by comparison, 95 % interval. Black tick: what was expected."
-        style.note(fig, f"{note} n = {shown['n'].min():,} to {shown['n'].max():,}; at least {100 * low:.1f} % read.")
+        sides = [shown[[side, f"read_{side}"]].set_axis(["judge", "read"], axis=1) for side in ("a", "b")]
+        read = pd.concat(sides).groupby("judge", sort=False)["read"].min()
+        low, picked = read.drop(list(half), errors="ignore").min(), [name for name in read.index if name in half]
+        note = "Points of accuracy, paired by comparison, 95 % interval clustered by problem. "
+        note += f"Black tick: what was expected. n = {style.span(shown['n'])}; at least {100 * low:.1f} % of the "
+        note += "judgments compared were read."
+        picks = [f" {name} has a pick in {100 * read[name]:.1f} %, else half a credit." for name in picked]
+        style.note(fig, note + "".join(picks))
         return style.finish(fig, "contrasts", shown)
 
 
@@ -87,7 +93,5 @@ def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: s
         for one in used:
             axes[0].plot([], [], color=one.colour, marker=one.marker, ms=4, lw=1.5, label=one.name)
         fig.legend(loc="outside right center", frameon=False, fontsize=8)
-        n = sorted(set(shown["n"]))
-        many = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
-        style.note(fig, f"RL steps. Thin: each step ({many} rollouts, sampled); thick: moving mean.")
+        style.note(fig, f"RL steps. Thin: each step ({style.span(shown['n'])} rollouts, sampled); thick: moving mean.")
         return style.finish(fig, "curves", shown)

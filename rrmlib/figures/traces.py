@@ -118,7 +118,8 @@ def thinking(table: pd.DataFrame, effort: pd.DataFrame | None = None, *, least: 
 
 
 def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """The gain of RL by section, and its two parts: choosing a behaviour, and doing it better.
+    """The gain of RL by section, and its two parts: choosing a behaviour, and doing it better; beside each, its value
+    and how much was read of what it rests on.
 
     `table`: judge, before, section, part (total, choosing, doing), n, value, lo, hi, read. Raises ValueError.
     """
@@ -126,13 +127,17 @@ def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
     sections, parts = list(dict.fromkeys(shown["section"])), list(dict.fromkeys(shown["part"]))
     look = style.looks(parts)
     with style.apply():
-        fig = style.figure(6.2, 1.0 + 0.5 * len(sections), title)
+        fig = style.figure(7.4, 1.2 + 0.6 * len(sections), title)
         ax = fig.subplots()
         ax.axvline(0, color=QUIET, lw=0.8, ls=DASHED)
+        style.beside(ax, -0.62, "points", colour=QUIET)
+        style.beside(ax, -0.62, "read (%)", points=112, colour=QUIET)
         for y, section in enumerate(sections):
             for i, part in enumerate(parts):
                 row = shown[(shown["section"] == section) & (shown["part"] == part)].iloc[0]
-                at, one = y + 0.22 * (i - 1), look[part]
+                at, one = y + 0.26 * (i - 1), look[part]
+                style.beside(ax, at, f"{100 * row['value']:+.1f} [{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}]")
+                style.beside(ax, at, f"{100 * row['read']:.1f}", points=112, colour=QUIET)
                 ax.plot([row["lo"], row["hi"]], [at, at], color=one.colour, lw=1.6, solid_capstyle="butt")
                 ax.plot([row["value"]], [at], one.marker, color=one.colour, ms=5.5, mec="white", mew=0.5, zorder=4)
         n = shown.groupby("section")["n"].max()
@@ -143,5 +148,9 @@ def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
             ax.plot([], [], one.marker + "-", color=one.colour, ms=5.5, lw=1.6, label=one.name)
         style.legend(ax, 3)
         who = f"{shown['judge'].iloc[0]} − {shown['before'].iloc[0]}"
-        style.note(fig, f"{who}, points of accuracy, 95 % bootstrap interval; {100 * shown['read'].min():.1f} % read.")
+        style.note(
+            fig,
+            f"{who}, points of accuracy, 95 % interval clustered by problem. Read: the least share of the judges that a "
+            "part rests on, which are both, and for choosing and doing also the base forced into each behaviour.",
+        )
         return style.finish(fig, "gain", shown)

@@ -179,7 +179,23 @@ def test_what_an_interval_says_stands_beside_it() -> None:
     assert "≤ 3: undecided" in text
     assert "> 0: contradicted" in text
     assert "+36.0 [+31.0, +41.0]" in text
-    assert "at least 98.0 % read" in text
+    assert "n = 1,040; at least 98.0 % of the judgments compared were read." in text
+
+
+def test_picks_of_a_row_that_is_no_judge_are_not_called_readings() -> None:
+    table = contrasts().replace({"b": {"direct-rl-s": "base-s solves"}})
+    table.loc[table["b"] == "base-s solves", "read_b"] = 0.922
+    text = said(rl.contrasts(table, half={"base-s solves"}))
+    assert "at least 98.0 % of the judgments compared were read." in text
+    assert "base-s solves has a pick in 92.2 %, else half a credit." in text
+
+
+def test_each_part_of_a_gain_says_how_much_of_what_it_rests_on_was_read() -> None:
+    table = gain()
+    table.loc[(table["section"] == "chat") & (table["part"] == "doing"), "read"] = 0.871
+    text = said(traces.gain(table))
+    assert text.count("99.3") == len(table) - 1
+    assert text.count("87.1") == 1
 
 
 def test_an_arm_that_cannot_be_read_has_no_point_and_says_so() -> None:
