@@ -33,7 +33,7 @@ def leaks() -> pd.DataFrame:
         for s in SECTIONS[1:]
         for i, p in enumerate(probes)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(made=lambda t: (t["section"] == "unseen") & (t["probe"] != "length"))
 
 
 def contrasts() -> pd.DataFrame:
@@ -196,6 +196,14 @@ def test_each_part_of_a_gain_says_how_much_of_what_it_rests_on_was_read() -> Non
     text = said(traces.gain(table))
     assert text.count("99.3") == len(table) - 1
     assert text.count("87.1") == 1
+
+
+def test_leaks_say_how_many_intervals_would_miss_one_half_by_chance() -> None:
+    table = leaks()
+    table.loc[(table["section"] == "chat") & (table["probe"] == "length"), ["value", "lo", "hi"]] = 0.4, 0.35, 0.45
+    text = said(world.leaks(table))
+    assert "Of 12 other intervals 5 % (0.6) are expected to miss 50 by chance; 1 do." in text
+    assert "Unseen: probes trained on pairs made for them alone." in text
 
 
 def test_an_arm_that_cannot_be_read_has_no_point_and_says_so() -> None:
