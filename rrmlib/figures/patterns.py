@@ -119,7 +119,13 @@ def commitment(
         style.note(
             fig,
             f"Part of the thinking that is written (%) when the judge is told to conclude; section {section}; bands: "
-            "95\u00a0% interval.",
+            "95\u00a0% interval; dashed: one half."
+            + (
+                " Settled: from this part of its thinking on a trace's verdict never changes; the mean over traces "
+                "(in both orders: over comparisons, of the later), without those that are never settled."
+                if points is not None
+                else ""
+            ),
         )
         return style.finish(fig, "commitment", shown)
 
@@ -127,7 +133,7 @@ def commitment(
 def _points(points: pd.DataFrame, judge: str, mode: str, section: str) -> str:
     here = points[(points["judge"] == judge) & (points["mode"] == mode) & (points["section"] == section)]
     said = [
-        f"\n{'in both orders' if row.unit == 'comparison' else 'settled'} at {100 * row.value:.0f} % "
+        f"\n{'settled in both orders' if row.unit == 'comparison' else 'settled'} at {100 * row.value:.0f} % "
         f"[{100 * row.lo:.0f}, {100 * row.hi:.0f}]"
         for row in here.itertuples()
     ]
@@ -149,10 +155,14 @@ def steps(table: pd.DataFrame, *, title: str = "") -> Figure:
     with style.apply():
         fig = style.figure(3.6 + 2.2 * len(panels), 1.3 + 0.36 * len(rows), title)
         grid = fig.subplots(1, len(panels), sharey=True, sharex=True, squeeze=False)[0]
+        changed: list[str] = []
+        wronged = set(edited.loc[(edited["by"] == "kind") & (edited["edit"] != "removed"), "of"])
+        bare = [name for name in kinds if name not in wronged]
         for ax, (judge, mode) in zip(grid, panels):
             here = shown[(shown["judge"] == judge) & (shown["mode"] == mode)]
             control = here[here["edit"] == "nothing removed"]
             if len(control):
+                changed.append(f"{100 * control['value'].iloc[0]:.1f}")
                 ax.axvline(float(control["value"].iloc[0]), color=QUIET, lw=0.8, ls=DASHED)
             for y, (by, of) in enumerate(rows):
                 for i, (edit, (_, colour, marker)) in enumerate(EDITS.items()):
@@ -180,7 +190,10 @@ def steps(table: pd.DataFrame, *, title: str = "") -> Figure:
         style.outside(fig, grid[-1])
         style.note(
             fig,
-            "Verdicts that change (%), 95\u00a0% interval; dashed: nothing removed. In brackets: steps of a judge.",
+            "Verdicts that change (%) when one step of the trace is edited, 95\u00a0% interval, by kind of step and by "
+            "the third of the trace that it ends in; in brackets how many were, of the judge with most."
+            + (f" Dashed: nothing removed ({', '.join(changed)}\u00a0%)." if changed else "")
+            + (f" Nothing in a {' or '.join(bare)} could be made wrong." if bare else ""),
         )
         return style.finish(fig, "steps", shown)
 

@@ -68,9 +68,10 @@ def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "
 def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: str = "") -> Figure:
     """One panel per metric over steps: raw values as thin lines, smoothed ones thick, one colour per model.
 
-    `table`: seed, judge, step, metric, n, value, smooth. Raises ValueError for an empty table.
+    `table`: seed, judge, step, metric, n, value, smooth, lists. The caption names the models a part of whose rollouts
+    judge lists, and that part: their curves are not those of pairs. Raises ValueError for an empty table.
     """
-    shown = style.need(table, "seed judge step metric n value smooth")
+    shown = style.need(table, "seed judge step metric n value smooth lists")
     look = style.looks([*(judges or ()), *shown["judge"]])
     metrics = list(dict.fromkeys(shown["metric"]))
     across = min(3, len(metrics))
@@ -93,5 +94,10 @@ def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: s
         for one in used:
             axes[0].plot([], [], color=one.colour, marker=one.marker, ms=4, lw=1.5, label=one.name)
         fig.legend(loc="outside right center", frameon=False, fontsize=8)
-        style.note(fig, f"RL steps. Thin: each step ({style.span(shown['n'])} rollouts, sampled); thick: moving mean.")
+        mixed = {name: share for name, share in shown.groupby("judge", sort=False)["lists"].first().items() if share}
+        note = f"RL steps. Thin: each step ({style.span(shown['n'])} rollouts, sampled); thick: moving mean."
+        for name, share in mixed.items():
+            note += f" Of what {look[str(name)].name} judges {100 * share:.0f} % are lists, where chance is lower than "
+            note += "in pairs: not to be compared with the others."
+        style.note(fig, note)
         return style.finish(fig, "curves", shown)

@@ -150,7 +150,7 @@ def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
         who = f"{shown['judge'].iloc[0]} − {shown['before'].iloc[0]}"
         style.note(
             fig,
-            f"{who}, points of accuracy, 95 % interval clustered by problem. Read: the least share of the judges that a "
-            "part rests on, which are both, and for choosing and doing also the base forced into each behaviour.",
+            f"{who}, points of accuracy, 95 % interval clustered by problem. Read: the least share of the judges that "
+            "a part rests on, which are both, and for choosing and doing also the base forced into each behaviour.",
         )
         return style.finish(fig, "gain", shown)

@@ -50,8 +50,9 @@ def leaks(table: pd.DataFrame, *, tolerance: float = 0.03, title: str = "") -> F
         plain = shown[~shown["tempts"].astype(bool)]
         missed = int(((plain["lo"] > 0.5) | (plain["hi"] < 0.5)).sum())
         note = (
-            f"Accuracy (%) without the query, 95 % interval. Grey: 50 ± {100 * tolerance:g}. Hollow: tempts on purpose. "
-            f"Of {len(plain)} other intervals 5 % ({0.05 * len(plain):.1f}) are expected to miss 50 by chance; {missed} do."
+            f"Accuracy (%) without the query, 95 % interval. Grey: 50 ± {100 * tolerance:g}. Hollow: tempts on "
+            f"purpose. Of {len(plain)} other intervals 5 % ({0.05 * len(plain):.1f}) are expected to miss 50 by "
+            f"chance; {missed} do."
         )
         within = list(dict.fromkeys(shown.loc[shown["made"].astype(bool), "section"]))
         if within:

@@ -59,7 +59,7 @@ def curves() -> pd.DataFrame:
             for metric in ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl"):
                 v = 0.5 + i * step / 100
                 rows.append({"seed": "0", "judge": model, "step": step, "metric": metric, "n": 128, "value": v})
-    return pd.DataFrame(rows).assign(smooth=lambda t: t["value"])
+    return pd.DataFrame(rows).assign(smooth=lambda t: t["value"], lists=lambda t: 0.333 * (t["judge"] == "rrm-s"))
 
 
 def thinking() -> pd.DataFrame:
@@ -198,6 +198,11 @@ def test_each_part_of_a_gain_says_how_much_of_what_it_rests_on_was_read() -> Non
     assert text.count("87.1") == 1
 
 
+def test_a_curve_of_lists_is_said_to_be_one() -> None:
+    assert "Of what rrm-s judges 33 % are lists" in said(draw("curves"))
+    assert "lists" not in said(rl.curves(curves().assign(lists=0.0)))
+
+
 def test_leaks_say_how_many_intervals_would_miss_one_half_by_chance() -> None:
     table = leaks()
     table.loc[(table["section"] == "chat") & (table["probe"] == "length"), ["value", "lo", "hi"]] = 0.4, 0.35, 0.45
@@ -219,6 +224,15 @@ def test_the_arms_say_over_how_many_seeds_they_are() -> None:
     assert "over 3 seeds" in said(ablation.arms(arms()))
     assert "one seed" in said(ablation.arms(arms().assign(seeds=1)))
     assert "one seed" in said(ablation.arms(arms().drop(columns=["seeds", "least", "most"])))
+
+
+def test_one_size_alone_is_said_to_be_no_trend() -> None:
+    table = sizes()
+    fig = ablation.against(table[table["x"] == 0.7], x="x", label="million parameters")
+    check_room(fig)
+    assert "Measured at one value alone: what million parameters does is not shown." not in said(draw("against"))
+    assert "ONE VALUE ONLY: NO TREND" in said(fig)
+    assert "ONE VALUE" not in said(draw("against"))
 
 
 def test_every_mark_of_the_filter_is_seen_and_no_share_kept_stands_on_one() -> None:
