@@ -202,9 +202,8 @@ class Adaptive(Scheduler):
 
     `budget` defaults to 0.66 n log2 n (n = 16: 42 of 120), at least n / 2. `batch` defaults to a quarter of what is
     left of it, between n / 16 and n / 4: early rounds find out who counts, and late ones, with few to decide between,
-    look at each answer. The defaults were chosen by simulation on seeds >= 100,000; `measure/simulation.py` measures them on
-    others. Raises ValueError for settings
-    that are not positive, or `enough` outside 0..1.
+    look at each answer. The defaults were chosen by simulation on seeds >= 100,000; `measure/simulation.py` measures
+    them on others. Raises ValueError for settings that are not positive, or `enough` outside 0..1.
     """
 
     _: KW_ONLY

@@ -65,7 +65,7 @@ def rates(
                 r = cell.loc[measure]
                 ax.plot([r["lo"], r["hi"]], [y, y], color=one.colour, lw=1.6, solid_capstyle="butt")
                 full = {"mfc": one.colour if mode != "sampled" else "white", "mec": one.colour}
-                ax.plot([r["value"]], [y], one.marker, ms=5.5, mew=1.1, zorder=4, **full)
+                ax.plot([r["value"]], [y], one.marker, ms=5.5, mew=1.1, zorder=4, clip_on=False, **full)
                 style.beside(ax, y, f"{100 * cell.loc['share', 'value']:.0f} %", points=2, colour=QUIET)
             ax.set_title(family, loc="left")
             ax.set_xlim(left=min(0.0, float(shown["lo"].min())))
@@ -98,7 +98,8 @@ def commitment(
                 part = here[here["measure"] == name].sort_values("fraction")
                 if part.empty:
                     continue
-                ax.plot(part["fraction"], part["value"], color=colour, ls=line, marker=marker, ms=4, lw=1.5)
+                drawn: dict[str, Any] = {"color": colour, "ls": line, "marker": marker, "ms": 4, "lw": 1.5}
+                ax.plot(part["fraction"], part["value"], clip_on=False, **drawn)
                 if name in ("as the final", "right"):
                     ax.fill_between(part["fraction"], part["lo"], part["hi"], color=colour, alpha=0.14, lw=0)
             head = style.wrap(f"{judge}, {mode}, n = {int(here['n'].max()):,}", 32)
@@ -240,7 +241,8 @@ def following(table: pd.DataFrame, *, source: str = "marks", section: str = "all
         style.legend(ax, 4, handles=drawn, handlelength=1.0, columnspacing=1.2)
         style.note(
             fig,
-            f"Read judgments (%), section {section}: the verdict and the {source} of the trace; in the bars: accuracy.",
+            f"Read judgments (%), section {section}: whether the verdict is for the response that the trace puts ahead "
+            f"by its {source}. None ahead: they are level; in the bars: accuracy (%).",
         )
         return style.finish(fig, "following", shown)
 
@@ -270,5 +272,10 @@ def length(table: pd.DataFrame, *, title: str = "") -> Figure:
         for one in look.values():
             ax.plot([], [], one.marker + "-", color=one.colour, ms=4.6, lw=1.4, label=one.name)
         style.outside(fig, ax)
-        style.note(fig, "Rank correlation of length and being right within subset and difficulty, 95\u00a0% interval.")
+        some = len(shown) < len(rows) * len(sections)
+        style.note(
+            fig,
+            "Rank correlation of length and being right within subset and difficulty, 95\u00a0% interval."
+            + " No point: length, or being right, does not vary." * some,
+        )
         return style.finish(fig, "length", shown)

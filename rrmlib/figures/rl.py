@@ -90,12 +90,14 @@ def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: s
                 ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
             ax.set_title(f"{metric} (%)" if metric in PERCENT else UNITS.get(metric, metric), loc="left")
             ax.tick_params(labelbottom=True)
+        for ax in axes[max(0, len(metrics) - across) : len(metrics)]:
+            ax.set_xlabel("RL step")
         used = [one for name, one in look.items() if name in set(shown["judge"])]
         for one in used:
             axes[0].plot([], [], color=one.colour, marker=one.marker, ms=4, lw=1.5, label=one.name)
         fig.legend(loc="outside right center", frameon=False, fontsize=8)
         mixed = {name: share for name, share in shown.groupby("judge", sort=False)["lists"].first().items() if share}
-        note = f"RL steps. Thin: each step ({style.span(shown['n'])} rollouts, sampled); thick: moving mean."
+        note = f"Thin: each step ({style.span(shown['n'])} rollouts, sampled); thick: moving mean."
         for name, share in mixed.items():
             note += f" Of what {look[str(name)].name} judges {100 * share:.0f} % are lists, where chance is lower than "
             note += "in pairs: not to be compared with the others."

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator
 from rrmlib.figures import style
 from rrmlib.figures.style import DASHED, INK, QUIET, RULE
 
+_SOFT = "Soft: the mean probability of the verdict's token; hard: the majority of the same verdicts. "
 FLAT = (DASHED, (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (12, 3)))  # dashes of judges that are asked once
 
 
@@ -62,6 +63,7 @@ def votes(
             "Accuracy (%) of the vote, expected over all subsets of the sampled pool; band: 95 % interval of "
             "comparisons. A level vote earns half, what a coin would. "
             + ("Grey: one greedy judgment, the mean of both orders. " if flat is not None else "")
+            + _SOFT * ("soft" in set(shown["strategy"]))
             + f"Unreadable votes: at most {100 * shown['unread'].max():.1f} %, counted as wrong.",
         )
         return style.finish(fig, "votes", shown)
@@ -151,7 +153,7 @@ def budgets(table: pd.DataFrame, *, title: str = "") -> Figure:
 def ties(table: pd.DataFrame, *, title: str = "") -> Figure:
     """The share of votes that end level, against k. `table`: judge, strategy, k, tie. Raises ValueError if empty."""
     shown = style.need(table[table["section"] == "overall"], "judge strategy k tie")
-    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    shown = shown.assign(line=shown["judge"].str.removesuffix(".pool") + ", " + shown["strategy"])
     look = style.looks(list(dict.fromkeys(shown["line"])))
     with style.apply():
         fig = style.figure(5.6, 2.5, title)
@@ -316,6 +318,12 @@ def spending(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes[0].set_ylim(0, 1.06 * shown["votes"].max())
         axes[0].set_ylabel("votes per comparison")
         style.outside(fig, axes[0])
+        style.note(
+            fig,
+            "Mean votes that a comparison gets. Rules stop when they are sure enough, at the latest after the votes "
+            "behind @; beta and sprt name the rate of errors that they declare. Spread: a fixed budget of so many "
+            "votes a comparison (@) is spent where doubt is greatest, or evenly.",
+        )
         return style.finish(fig, "spending", shown)
 
 

@@ -48,7 +48,7 @@ def behaviours(
         rows = [row for row in rows if row[0] in judges]
     names = [f"{judge}, {mode}" for judge, mode in rows]
     with style.apply():
-        fig = style.figure(6.6, 1.15 + 0.32 * len(rows), title)
+        fig = style.figure(6.6, 1.3 + 0.32 * len(rows), title)
         ax = fig.subplots()
         for y, (judge, mode) in enumerate(rows):
             part = shown[(shown["judge"] == judge) & (shown["mode"] == mode)].set_index("behaviour")
@@ -73,7 +73,10 @@ def behaviours(
         style.legend(ax, many, handles=drawn, handlelength=1.2)
         least = 100 * shown["read"].min()
         style.note(
-            fig, f"Share of judgments (%), section {section}, by how their trace begins. At least {least:.1f} % read."
+            fig,
+            f"Share of judgments (%), section {section}, by how their trace begins: careful works it out, read looks "
+            "at both and guesses, the others guess or take the first, longer or polite one. "
+            f"At least {least:.1f} % read.",
         )
         return style.finish(fig, "behaviours", shown)
 
@@ -106,11 +109,13 @@ def thinking(table: pd.DataFrame, effort: pd.DataFrame | None = None, *, least: 
                     known = r.value == r.value
                     head += f"\nρ = {r.value:.2f} [{r.lo:.2f}, {r.hi:.2f}]" if known else "\nρ: length does not vary"
             ax.set_title(head, loc="left", linespacing=1.3)
+        for ax in grid[max(0, len(panels) - across) : len(panels)]:
+            ax.set_xlabel("steps that the answer needs")
         for i, many in enumerate(steps):
             grid[0].plot([], [], style.MARKERS[i % len(style.MARKERS)] + "-", color=shades[many], ms=4, label=f"{many}")
         fig.legend(loc="outside right center", title="steps\nshown", frameon=False, fontsize=8, title_fontsize=8)
         fig.supylabel("length (tokens)", fontsize=8.5)
-        note = f"Steps needed. Mean length, 95 % interval; cells of {least} comparisons or more"
+        note = f"Mean length, 95 % interval; cells of {least} comparisons or more"
         style.note(
             fig, note + ("; ρ: rank correlation at given subset and shown steps." if effort is not None else ".")
         )

@@ -183,6 +183,8 @@ def test_what_is_unread_forced_or_without_limit_is_said() -> None:
     assert "direct-s, greedy, one judgment scalar-s, greedy, one judgment" in said(draw("votes"))
     assert "A level vote earns half, what a coin would. Grey: one greedy judgment" in said(draw("votes"))
     assert "Grey" not in said(scaling.votes(votes()))
+    halves = votes().assign(strategy=lambda t: ["soft" if j == LONG else "hard" for j in t["judge"]])
+    assert "hard: the majority of the same verdicts" in said(scaling.soft(halves))
     text = said(draw("budgets"))
     assert "At most 1.2 % unreadable" in text
     assert "no limit" in text
