@@ -7,7 +7,7 @@ Each is a `tournament.Scheduler`; what a match is and how ties are decided is sa
 | `RoundRobin` | n (n - 1) / 2                          | 1                    | win rate, Elo or Bradley-Terry |
 | `Knockout`   | n - 1                                  | ceil(log2 n)         | who is left                    |
 | `Swiss`      | n / 2 a round                          | ceil(log2 n)         | points, Elo or Bradley-Terry   |
-| `Adaptive`   | a budget; by default 0.66 n log2 n     | about 3.2 log2 n     | Bradley-Terry                  |
+| `Adaptive`   | a budget; by default 0.65 n log2 n     | about 2.6 log2 n     | Bradley-Terry                  |
 
 Left out: votes within a match (`vote.py`, `stopping.py`); asking a match again.
 
@@ -200,10 +200,9 @@ class Adaptive(Scheduler):
     twice (while there are enough such pairs). It ends after `budget` matches, or, where `enough` is given, after the
     first round that leaves one candidate with that probability of being the best.
 
-    `budget` defaults to 0.66 n log2 n (n = 16: 42 of 120), at least n / 2. `batch` defaults to a quarter of what is
-    left of it, between n / 16 and n / 4: early rounds find out who counts, and late ones, with few to decide between,
-    look at each answer. The defaults were chosen by simulation on seeds >= 100,000; `measure/simulation.py` measures
-    them on others. Raises ValueError for settings that are not positive, or `enough` outside 0..1.
+    `budget` defaults to 0.65 n log2 n (n = 16: 41 of 120), at least n / 2; `batch` to n / 4. The defaults were chosen
+    by simulation on seeds >= 100,000; `measure/simulation.py` measures them on others. Raises ValueError for settings
+    that are not positive, or `enough` outside 0..1.
     """
 
     _: KW_ONLY
@@ -227,7 +226,7 @@ class Adaptive(Scheduler):
     def most(self) -> int:
         budget = self.budget
         if budget is None:
-            budget = max(self.n // 2, math.floor(0.66 * self.n * math.log2(self.n)))
+            budget = max(self.n // 2, math.floor(0.65 * self.n * math.log2(self.n)))
         return min(budget, self.n * (self.n - 1) // 2)
 
     def ranking(self, results: Sequence[Match]) -> tuple[int, ...]:
@@ -264,7 +263,7 @@ class Adaptive(Scheduler):
         variance = spread[a] + spread[b] - 2 * fit.covariance[a, b]
         weight = (chance[a] + chance[b] + 0.5 / self.draws) * np.log1p(p * (1 - p) * variance)
         order = np.argsort(-weight, kind="stable")
-        size = min(self.batch or max(1, self.n // 16, min(self.n // 4, -(-left // 4))), left)
+        size = min(self.batch or max(1, self.n // 4), left)
         chosen = _heaviest(a[order].tolist(), b[order].tolist(), size)
         return tuple(self._seated(i, j, shown_first) for i, j in chosen)
 
