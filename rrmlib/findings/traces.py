@@ -187,9 +187,9 @@ def gain(rows: pd.DataFrame, before: str, after: str, forced: Mapping[str, str],
             rested = [coverage(within(p, section))["read"] for p in (*pair, *of.values())]
             cell = within(units, section)
             strata = (list(cell["section"]), OVERALL) if section == "overall" else ()
-            names = {"judge": after, "before": before, "mode": mode, "section": section}
+            head = {"profile": profile, "seed": seed, "judge": after, "before": before, "mode": mode}
             for name in base:
                 d = paired_difference(cell[name], cell[f"{name}_b"], list(cell["cluster"]), *strata, pseudo=True)
                 read = min(rested[:2] if name == "total" else rested)
-                out.append({"profile": profile, "seed": seed, **names, "part": name, **bounds(d), "read": read})
+                out.append({**head, "section": section, "part": name, **bounds(d), "read": read})
     return pd.DataFrame(out)

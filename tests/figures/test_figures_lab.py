@@ -230,9 +230,11 @@ def test_one_size_alone_is_said_to_be_no_trend() -> None:
     table = sizes()
     fig = ablation.against(table[table["x"] == 0.7], x="x", label="million parameters")
     check_room(fig)
-    assert "Measured at one value alone: what million parameters does is not shown." not in said(draw("against"))
-    assert "ONE VALUE ONLY: NO TREND" in said(fig)
-    assert "ONE VALUE" not in said(draw("against"))
+    assert "one value only: no trend" in said(fig)
+    assert "Measured at one value only (million parameters): no trend can be read." in said(fig)
+    assert "one value" not in said(draw("against"))
+    drawn = [line for line in fig.axes[0].lines if line.get_label() in ("base", "RRM")]
+    assert {line.get_linestyle() for line in drawn} == {"None"}
 
 
 def test_every_mark_of_the_filter_is_seen_and_no_share_kept_stands_on_one() -> None:
