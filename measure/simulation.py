@@ -9,7 +9,10 @@ Judges (votes a match): hard = qualities spread 1 (a vote on two random candidat
 (83 %), easy = 4 (90 %), each with one vote and bias 0.3; correlated = 2 with five votes of correlation 0.3.
 Bars, for n = 16: a knockout plays exactly n - 1 matches (also at every size of the growth table); the adaptive schedule
 plays at most 35 % of round robin's matches and its accuracy is at most 1.5 points lower, with the judge "middle" (the
-default of `SimulatedJudge`). The other judges are reported beside it.
+default of `SimulatedJudge`). The other judges are reported beside it: with "hard" it is 2 to 4 points lower (-3.7 over
+4,000 fresh seeds). Nothing that was tried there came within 1.5 points on seeds that it was not chosen on: 42 matches;
+rounds of one, of n / 8, or of a quarter of what is left (-3.4 on the same 4,000); priors of 0.7 and 1; pairs by mutual
+information with who is best; picking by the chance of being the best. So the defaults are as they were.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from rrmlib import stats
 from rrmlib.benchmarks.base import Aggregate, Benchmark, Credit
-from rrmlib.benchmarks.rows import Loaded, data_path, first_prompts
+from rrmlib.benchmarks.rows import Loaded, data_path
 from rrmlib.comparison import Comparison, Item, Order
 from rrmlib.engines.base import digest
 from rrmlib.judge import WARN_SHARE, open_judge, recorded, run, warn
@@ -292,7 +292,7 @@ def evaluate(
 ) -> Evaluation:
     """Load a benchmark and put every judge to it, live or recorded; everything lands in the store.
 
-    `limit` > 0 keeps the first prompts only, with all their items (for trying out; said in the notes). Raises
+    `limit` > 0 keeps so many prompts, with all their items (`some_prompts`; for trying out, said in the notes). Raises
     DataError, ParameterError, EngineError or StoreError, each in one line.
     """
     if not specs:
@@ -300,11 +300,11 @@ def evaluate(
     for spec in specs:
         known(spec.model)  # all of them, before the first is asked
     loaded = benchmark.load(data_path(data), strict=strict)
-    items = first_prompts(loaded.items, limit)
+    items = some_prompts(loaded.items, limit)
     notes = [str(note) for note in loaded.notes]
     if loaded.quarantine:
         notes.append(f"{len(loaded.quarantine)} rows set aside, for example {loaded.quarantine[0]}")
-    notes += limited(items, loaded.items, limit)
+    notes += limited(items, loaded.items, limit, f"{limit} prompts, by turns from every subset")
     results = []
     for spec in specs:
         if spec.engine == "recorded":
@@ -340,9 +340,25 @@ def known(address: str) -> None:
         raise
 
 
-def limited(items: Sequence[Item], loaded: Sequence[Item], limit: int) -> list[str]:
+def some_prompts(items: Sequence[Item], limit: int) -> tuple[Item, ...]:
+    """Every item of `limit` prompts (clusters): the first of each subset, then the second of each, and so on, so that
+    also a few are of all sections; 0 keeps all. Raises ValueError for a negative limit."""
+    if limit < 0:
+        raise ValueError(f"limit {limit}: must be 0 (everything) or the number of prompts to keep")
+    if not limit:
+        return tuple(items)
+    subsets: dict[str, dict[str, None]] = {}
+    for item in items:
+        subsets.setdefault(item.subset, {})[item.cluster] = None
+    turns = itertools.zip_longest(*subsets.values())
+    kept = set(list(dict.fromkeys(name for turn in turns for name in turn if name is not None))[:limit])
+    return tuple(item for item in items if item.cluster in kept)
+
+
+def limited(items: Sequence[Item], loaded: Sequence[Item], limit: int, which: str = "") -> list[str]:
     """What to say where a limit left items out: it counts prompts, and a prompt keeps all its items."""
-    said = f"limit: only the first {limit} prompts, each with all its items: {len(items)} of {len(loaded)} items"
+    which = which or f"the first {limit} prompts"
+    said = f"limit: only {which}, each with all its items: {len(items)} of {len(loaded)} items"
     return [said] if len(items) < len(loaded) else []
 
 

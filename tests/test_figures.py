@@ -125,6 +125,17 @@ def test_all_judges_are_named_inside_the_canvas_without_overlap(kind: str, count
     check_room(fig)
 
 
+def test_the_least_share_of_a_section_is_named_with_it() -> None:
+    table = accuracy(["x", "y"], ["overall", "chat", "math_hard"]).assign(read=1.0)
+    table.loc[(table["judge"] == "x") & (table["section"] == "math_hard"), "read"] = 0.912
+    table.loc[(table["judge"] == "x") & (table["section"] == "overall"), "read"] = 0.96
+    shown = said(evaluation.sections(table))
+    assert "x, 91.2 % read (math hard)" in shown
+    assert "y," not in shown
+    even = table.assign(read=0.912)
+    assert "x, 91.2 % read y, 91.2 % read" in said(evaluation.sections(even))  # alike everywhere: no section to name
+
+
 def test_every_value_and_interval_is_drawn() -> None:
     table = accuracy(["random", "x"], ["overall", "chat"])
     official = table[table["rule"] == "official"]

@@ -15,7 +15,7 @@ from rrmlib.comparison import CandidateSet, Comparison, Order, ask
 from rrmlib.judge import open_judge, run
 from rrmlib.judgment import Judgment, Reading, Scores, State, Verdict
 from rrmlib.params import JudgeSpec, ParameterError
-from rrmlib.score import evaluate, score
+from rrmlib.score import evaluate, score, some_prompts
 from rrmlib.store import Store
 
 HEURISTICS = ("first", "longest", "shortest")
@@ -146,7 +146,22 @@ def test_no_judges_and_limits():
         with pytest.raises(ParameterError, match="no judges"):
             evaluate(benchmark("builtin"), [], store)
         result = evaluate(benchmark("builtin"), specs("first"), store, limit=3, quiet=True)
-    assert any("first 3 prompts, each with all its items: 3 of 80 items" in note for note in result.notes)
+    said = "limit: only 3 prompts, by turns from every subset, each with all its items: 3 of 80 items"
+    assert said in result.notes
+
+
+def test_a_few_prompts_are_of_all_subsets_and_keep_all_their_items():
+    def item(number: int, subset: str, cluster: str) -> Comparison:
+        words = {"query": ask(f"{number}?"), "first": "a", "second": "b", "label": "first"}
+        return Comparison(id=f"i{number}", **words, subset=subset, cluster=cluster)
+
+    items = [item(0, "chat", "p"), item(1, "chat", "q"), item(2, "chat", "r"), item(3, "safety", "s")]
+    items += [item(4, "safety", "s"), item(5, "math", "t"), item(6, "math", "p")]  # p is in two subsets
+    assert [i.id for i in some_prompts(items, 3)] == ["i0", "i3", "i4", "i5", "i6"]
+    assert some_prompts(items, 4)[1].id == "i1"
+    assert some_prompts(items, 99) == some_prompts(items, 0) == tuple(items)
+    with pytest.raises(ValueError, match="limit -1"):
+        some_prompts(items, -1)
 
 
 def test_ties_of_rewardbench_2_can_be_compared_although_their_score_is_no_mean():

@@ -63,6 +63,8 @@ def arms(table: pd.DataFrame, *, section: str = "overall", title: str = "") -> F
 def against(table: pd.DataFrame, *, x: str, label: str, section: str = "reasoning", title: str = "") -> Figure:
     """Accuracy against a number (column `x`: size, noise), one line per `kind`; bars: range over seeds.
 
+    With one value of `x` the figure says that it shows no trend.
+
     `table`: kind, section, n, value, lo, hi, read and `x`. Raises ValueError for an empty table.
     """
     shown = style.need(table[table["section"] == section], f"kind section n value lo hi read {x}").sort_values(x)
@@ -73,13 +75,17 @@ def against(table: pd.DataFrame, *, x: str, label: str, section: str = "reasonin
         ax.axhline(0.5, color=QUIET, lw=0.8, ls=DASHED)
         if log := shown[x].min() > 0 and shown[x].max() > 5 * shown[x].min():
             ax.set_xscale("log")
+        alone = shown[x].nunique() == 1
         for i, (name, one) in enumerate(look.items()):
             line, shift = shown[shown["kind"] == name], i - (len(look) - 1) / 2
             at = line[x] * 1.03**shift if log else line[x] + 0.008 * shift * (shown[x].max() - shown[x].min() or 1)
             ax.vlines(at, line["lo"], line["hi"], color=one.colour, lw=1.5)
             if "seeds" in line.columns and line["seeds"].max() > 1:
                 ax.vlines(at, line["least"], line["most"], color=one.colour, lw=5, alpha=0.25)
-            ax.plot(at, line["value"], one.marker + "-", color=one.colour, ms=5.5, lw=1, label=one.name)
+            ax.plot(at, line["value"], one.marker + "-"[alone:], color=one.colour, ms=5.5, lw=1, label=one.name)
+        if alone:
+            ax.text(0.03, 0.6, "one value only:\nno trend", transform=ax.transAxes, va="center", color=QUIET)
+            ax.set_xlim(shown[x].iloc[0] * 0.5, shown[x].iloc[0] * 1.5 or 1)
         marks = sorted(set(shown[x]))
         ax.set_xticks(marks, [f"{v:,.0f}" if v >= 1000 else f"{v:g}" for v in marks], minor=False)
         ax.minorticks_off()
@@ -88,5 +94,6 @@ def against(table: pd.DataFrame, *, x: str, label: str, section: str = "reasonin
         style.legend(ax, 3)
         low = f"At least {100 * shown['read'].min():.1f} % read."
         wide = " Pale: range over seeds." if "seeds" in shown.columns and shown["seeds"].max() > 1 else ""
-        style.note(fig, f"Accuracy (%), {section}, 95 % interval.{wide} Dashed: chance. {low}")
+        only = f" Measured at one value only ({label}): no trend can be read." if alone else ""
+        style.note(fig, f"Accuracy (%), {section}, 95 % interval.{wide} Dashed: chance. {low}{only}")
         return style.finish(fig, "against", shown)

@@ -50,13 +50,13 @@ def oracles(table: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 def meta(table: pd.DataFrame, *, bar: float = 0.65, title: str = "") -> Figure:
-    """AUC of the meta RM within an item and pooled; the black tick is what was expected within.
+    """AUC of the meta RM within an item's samples in one order, and pooled; the black tick: what was expected within.
 
     `table`: judge, kind (within, pooled), n, value, lo, hi. Raises ValueError for an empty table.
     """
     shown = style.need(table, "judge kind n value lo hi")
     with style.apply():
-        fig = style.figure(5.6, 0.8 + 0.45 * len(shown), title)
+        fig = style.figure(6.4, 1.0 + 0.47 * len(shown), title)
         ax = fig.subplots()
         ax.axvline(0.5, color=QUIET, lw=0.8, ls=DASHED)
         for y, row in enumerate(shown.itertuples()):
@@ -77,13 +77,15 @@ def meta(table: pd.DataFrame, *, bar: float = 0.65, title: str = "") -> Figure:
             text = f"{row.value:.3f} [{row.lo:.3f}, {row.hi:.3f}]"
             style.beside(ax, y, text)
         names = [
-            f"{r.judge}, {r.kind}\nn = {r.n:,} {'lists' if r.kind == 'within' else 'judgments'}"
+            f"{r.judge}, {r.kind}\nn = {r.n:,} {'sets of samples' if r.kind == 'within' else 'judgments'}"
             for r in shown.itertuples()
         ]
         ax.set_yticks(range(len(shown)), names, linespacing=1.3)
         ax.set_ylim(len(shown) - 0.4, -0.6)
         ax.set_xlim(min(0.4, shown["lo"].min()), 1.0)
         style.note(
-            fig, "AUC of right against wrong judgments, 95 % interval. Dashed: chance. Black tick: what was expected."
+            fig,
+            "AUC of right against wrong judgments of pairs, 95 % interval. Within: among the samples of one pair in "
+            "one order, where they hold both; pooled: all together. Dashed: chance. Black tick: what was expected.",
         )
         return style.finish(fig, "meta", shown)

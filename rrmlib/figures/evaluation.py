@@ -7,6 +7,7 @@ the benchmark, in the figure and in its data.
 
 A table may have a column `read`: the share of a judge's judgments that could be read. Under 2 % the judge is shown as
 not read, without value, interval or rank; from there to 98 % its points are hollow, with the share beside its name.
+Where it differs between sections, the least counts for all of them, and its section is named with it.
 
 Left out: the numbers (`stats.py`, `score.py`), files (`style.save`).
 
@@ -70,7 +71,8 @@ def sections(
     """
     if rule not in UNREAD:
         raise ValueError(f"unknown rule {rule!r}; known: {', '.join(UNREAD)}")
-    table = _checked(table, "judge section rule value lo hi n", "judge section rule")
+    worst = _worst(table)
+    table = _checked(_least(table), "judge section rule value lo hi n", "judge section rule")
     known = list(dict.fromkeys(table["section"]))
     parts = known if sections is None else list(dict.fromkeys(sections))
     if not parts or not set(parts) <= set(known):
@@ -79,7 +81,7 @@ def sections(
     shown = table[(table["rule"] == rule) & table["section"].isin(parts)]
     levels = {part: chance.get(str(part)) if isinstance(chance, Mapping) else chance for part in parts}
     picking = shown[shown["judge"].isin(half)]
-    look = _looks(table if picking.empty else _all_read(table, half), judges)
+    look = _looks(table if picking.empty else _all_read(table, half), judges, worst)
     down = math.ceil(len(parts) / 5)
     across = math.ceil(len(parts) / down)
     heads = [style.wrap(str(part).replace("_", " "), 19) for part in parts]
@@ -282,13 +284,32 @@ def _checked(table: pd.DataFrame, columns: str, key: str) -> pd.DataFrame:
     return table.assign(**{c: table[c].astype(object if c == "group" else float).mask(unread) for c in estimates})
 
 
-def _looks(table: pd.DataFrame, judges: Sequence[str] | None) -> dict[str, Look]:
-    """Names, colours and shares read; a low share is in the name, accuracy without it would mislead."""
+def _least(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the least share read of each judge in all of its rows."""
+    if not {"judge", "read"} <= set(table.columns):
+        return table
+    return table.assign(read=table.groupby("judge")["read"].transform("min"))
+
+
+def _worst(table: pd.DataFrame) -> dict[str, str]:
+    """The section in which a judge was read least, of those whose share differs between sections."""
+    if not {"judge", "section", "read"} <= set(table.columns):
+        return {}
+    parts = {name: part.set_index("section")["read"] for name, part in table.groupby("judge", sort=False)}
+    return {name: str(read.idxmin()) for name, read in parts.items() if read.max() > read.min()}
+
+
+def _looks(
+    table: pd.DataFrame, judges: Sequence[str] | None, worst: Mapping[str, str] | None = None
+) -> dict[str, Look]:
+    """Names, colours and shares read; a low share (of its section in `worst`) is in the name, accuracy without it would
+    mislead."""
     found = style.looks([*(judges or ()), *table["judge"]])
     shares = dict(zip(table["judge"], table["read"])) if "read" in table.columns else {}
     for judge, share in shares.items():
         one = replace(found[judge], read=share)
-        found[judge] = replace(one, name=f"{one.name}, {100 * share:.3g} % read") if _partly(one) else one
+        where = f" ({worst[judge].replace('_', ' ')})" if worst and judge in worst else ""
+        found[judge] = replace(one, name=f"{one.name}, {100 * share:.3g} % read{where}") if _partly(one) else one
     return found
 
 

@@ -65,7 +65,7 @@ def rates(
                 r = cell.loc[measure]
                 ax.plot([r["lo"], r["hi"]], [y, y], color=one.colour, lw=1.6, solid_capstyle="butt")
                 full = {"mfc": one.colour if mode != "sampled" else "white", "mec": one.colour}
-                ax.plot([r["value"]], [y], one.marker, ms=5.5, mew=1.1, zorder=4, **full)
+                ax.plot([r["value"]], [y], one.marker, ms=5.5, mew=1.1, zorder=4, clip_on=False, **full)
                 style.beside(ax, y, f"{100 * cell.loc['share', 'value']:.0f} %", points=2, colour=QUIET)
             ax.set_title(family, loc="left")
             ax.set_xlim(left=min(0.0, float(shown["lo"].min())))
@@ -98,7 +98,8 @@ def commitment(
                 part = here[here["measure"] == name].sort_values("fraction")
                 if part.empty:
                     continue
-                ax.plot(part["fraction"], part["value"], color=colour, ls=line, marker=marker, ms=4, lw=1.5)
+                drawn: dict[str, Any] = {"color": colour, "ls": line, "marker": marker, "ms": 4, "lw": 1.5}
+                ax.plot(part["fraction"], part["value"], clip_on=False, **drawn)
                 if name in ("as the final", "right"):
                     ax.fill_between(part["fraction"], part["lo"], part["hi"], color=colour, alpha=0.14, lw=0)
             head = style.wrap(f"{judge}, {mode}, n = {int(here['n'].max()):,}", 32)
@@ -119,7 +120,13 @@ def commitment(
         style.note(
             fig,
             f"Part of the thinking that is written (%) when the judge is told to conclude; section {section}; bands: "
-            "95\u00a0% interval.",
+            "95\u00a0% interval; dashed: one half."
+            + (
+                " Settled: from this part of its thinking on a trace's verdict never changes; the mean over traces "
+                "(in both orders: over comparisons, of the later), without those that are never settled."
+                if points is not None
+                else ""
+            ),
         )
         return style.finish(fig, "commitment", shown)
 
@@ -127,7 +134,7 @@ def commitment(
 def _points(points: pd.DataFrame, judge: str, mode: str, section: str) -> str:
     here = points[(points["judge"] == judge) & (points["mode"] == mode) & (points["section"] == section)]
     said = [
-        f"\n{'in both orders' if row.unit == 'comparison' else 'settled'} at {100 * row.value:.0f} % "
+        f"\n{'settled in both orders' if row.unit == 'comparison' else 'settled'} at {100 * row.value:.0f} % "
         f"[{100 * row.lo:.0f}, {100 * row.hi:.0f}]"
         for row in here.itertuples()
     ]
@@ -149,10 +156,14 @@ def steps(table: pd.DataFrame, *, title: str = "") -> Figure:
     with style.apply():
         fig = style.figure(3.6 + 2.2 * len(panels), 1.3 + 0.36 * len(rows), title)
         grid = fig.subplots(1, len(panels), sharey=True, sharex=True, squeeze=False)[0]
+        changed: list[str] = []
+        wronged = set(edited.loc[(edited["by"] == "kind") & (edited["edit"] != "removed"), "of"])
+        bare = [name for name in kinds if name not in wronged]
         for ax, (judge, mode) in zip(grid, panels):
             here = shown[(shown["judge"] == judge) & (shown["mode"] == mode)]
             control = here[here["edit"] == "nothing removed"]
             if len(control):
+                changed.append(f"{100 * control['value'].iloc[0]:.1f}")
                 ax.axvline(float(control["value"].iloc[0]), color=QUIET, lw=0.8, ls=DASHED)
             for y, (by, of) in enumerate(rows):
                 for i, (edit, (_, colour, marker)) in enumerate(EDITS.items()):
@@ -180,7 +191,10 @@ def steps(table: pd.DataFrame, *, title: str = "") -> Figure:
         style.outside(fig, grid[-1])
         style.note(
             fig,
-            "Verdicts that change (%), 95\u00a0% interval; dashed: nothing removed. In brackets: steps of a judge.",
+            "Verdicts that change (%) when one step of the trace is edited, 95\u00a0% interval, by kind of step and by "
+            "the third of the trace that it ends in; in brackets how many were, of the judge with most."
+            + (f" Dashed: nothing removed ({', '.join(changed)}\u00a0%)." if changed else "")
+            + (f" Nothing in a {' or '.join(bare)} could be made wrong." if bare else ""),
         )
         return style.finish(fig, "steps", shown)
 
@@ -227,7 +241,8 @@ def following(table: pd.DataFrame, *, source: str = "marks", section: str = "all
         style.legend(ax, 4, handles=drawn, handlelength=1.0, columnspacing=1.2)
         style.note(
             fig,
-            f"Read judgments (%), section {section}: the verdict and the {source} of the trace; in the bars: accuracy.",
+            f"Read judgments (%), section {section}: whether the verdict is for the response that the trace puts ahead "
+            f"by its {source}. None ahead: they are level; in the bars: accuracy (%).",
         )
         return style.finish(fig, "following", shown)
 
@@ -257,5 +272,10 @@ def length(table: pd.DataFrame, *, title: str = "") -> Figure:
         for one in look.values():
             ax.plot([], [], one.marker + "-", color=one.colour, ms=4.6, lw=1.4, label=one.name)
         style.outside(fig, ax)
-        style.note(fig, "Rank correlation of length and being right within subset and difficulty, 95\u00a0% interval.")
+        some = len(shown) < len(rows) * len(sections)
+        style.note(
+            fig,
+            "Rank correlation of length and being right within subset and difficulty, 95\u00a0% interval."
+            + " No point: length, or being right, does not vary." * some,
+        )
         return style.finish(fig, "length", shown)

@@ -11,7 +11,7 @@ Left out: the numbers (`findings/`), files (`style.save`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,11 @@ UNITS = {"length": "length (tokens)", "entropy": "entropy (nats)", "kl": "KL (na
 VERDICTS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": QUIET, "cannot be read": QUIET, "": INK}
 
 
-def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
+def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "") -> Figure:
     """Paired differences with 95 % intervals; a tick is what was expected, beside it what the interval says of it.
 
-    `table`: a, b, mode, section, n, value, lo, hi, expected, verdict, read_a, read_b. Raises ValueError.
+    `table`: a, b, mode, section, n, value, lo, hi, expected, verdict, read_a, read_b. `half` names rows that are no
+    judges (as in `evaluation.sections`): their share is one of picks, and stands apart. Raises ValueError.
     """
     shown = style.need(table, "a b mode section n value lo hi expected verdict read_a read_b")
     with style.apply():
@@ -53,18 +54,24 @@ def contrasts(table: pd.DataFrame, *, title: str = "") -> Figure:
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
-        low = shown[["read_a", "read_b"]].min().min()
-        note = "Points of accuracy, paired by comparison, 95 % interval. Black tick: what was expected."
-        style.note(fig, f"{note} n = {shown['n'].min():,} to {shown['n'].max():,}; at least {100 * low:.1f} % read.")
+        sides = [shown[[side, f"read_{side}"]].set_axis(["judge", "read"], axis=1) for side in ("a", "b")]
+        read = pd.concat(sides).groupby("judge", sort=False)["read"].min()
+        low, picked = read.drop(list(half), errors="ignore").min(), [name for name in read.index if name in half]
+        note = "Points of accuracy, paired by comparison, 95 % interval clustered by problem. "
+        note += f"Black tick: what was expected. n = {style.span(shown['n'])}; at least {100 * low:.1f} % of the "
+        note += "judgments compared were read."
+        picks = [f" {name} has a pick in {100 * read[name]:.1f} %, else half a credit." for name in picked]
+        style.note(fig, note + "".join(picks))
         return style.finish(fig, "contrasts", shown)
 
 
 def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: str = "") -> Figure:
     """One panel per metric over steps: raw values as thin lines, smoothed ones thick, one colour per model.
 
-    `table`: seed, judge, step, metric, n, value, smooth. Raises ValueError for an empty table.
+    `table`: seed, judge, step, metric, n, value, smooth, lists. The caption names the models a part of whose rollouts
+    judge lists, and that part: their curves are not those of pairs. Raises ValueError for an empty table.
     """
-    shown = style.need(table, "seed judge step metric n value smooth")
+    shown = style.need(table, "seed judge step metric n value smooth lists")
     look = style.looks([*(judges or ()), *shown["judge"]])
     metrics = list(dict.fromkeys(shown["metric"]))
     across = min(3, len(metrics))
@@ -83,11 +90,16 @@ def curves(table: pd.DataFrame, *, judges: Sequence[str] | None = None, title: s
                 ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
             ax.set_title(f"{metric} (%)" if metric in PERCENT else UNITS.get(metric, metric), loc="left")
             ax.tick_params(labelbottom=True)
+        for ax in axes[max(0, len(metrics) - across) : len(metrics)]:
+            ax.set_xlabel("RL step")
         used = [one for name, one in look.items() if name in set(shown["judge"])]
         for one in used:
             axes[0].plot([], [], color=one.colour, marker=one.marker, ms=4, lw=1.5, label=one.name)
         fig.legend(loc="outside right center", frameon=False, fontsize=8)
-        n = sorted(set(shown["n"]))
-        many = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
-        style.note(fig, f"RL steps. Thin: each step ({many} rollouts, sampled); thick: moving mean.")
+        mixed = {name: share for name, share in shown.groupby("judge", sort=False)["lists"].first().items() if share}
+        note = f"Thin: each step ({style.span(shown['n'])} rollouts, sampled); thick: moving mean."
+        for name, share in mixed.items():
+            note += f" Of what {look[str(name)].name} judges {100 * share:.0f} % are lists, where chance is lower than "
+            note += "in pairs: not to be compared with the others."
+        style.note(fig, note)
         return style.finish(fig, "curves", shown)

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator
 from rrmlib.figures import style
 from rrmlib.figures.style import DASHED, INK, QUIET, RULE
 
+_SOFT = "Soft: the mean probability of the verdict's token; hard: the majority of the same verdicts. "
 FLAT = (DASHED, (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (12, 3)))  # dashes of judges that are asked once
 
 
@@ -31,7 +32,7 @@ def votes(
     flat: pd.DataFrame | None = None,
     title: str = "",
 ) -> Figure:
-    """Accuracy against k, a line per judge and strategy; grey dashes: judges asked once, greedily (`flat`).
+    """Accuracy against k, a line per judge and strategy; grey dashes: one greedy judgment (`flat`).
 
     `table`: judge, strategy, k, section, n, value, lo, hi, unread; `flat` likewise. Raises ValueError where empty.
     """
@@ -50,7 +51,8 @@ def votes(
             if flat is not None:
                 once = flat[flat["section"] == section]
                 for i, row in enumerate(once.itertuples()):  # names in the legend: two may be all but equal
-                    ax.axhline(row.value, color=QUIET, lw=0.9, ls=FLAT[i % len(FLAT)], label=f"{row.judge}, once")
+                    name = f"{row.judge}, greedy, one judgment"
+                    ax.axhline(row.value, color=QUIET, lw=0.9, ls=FLAT[i % len(FLAT)], label=name)
             _powers(ax, here["k"])
             ax.set_xlabel("judgments of a comparison,\nboth orders together")
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
@@ -58,8 +60,11 @@ def votes(
         style.outside(fig, axes[0])
         style.note(
             fig,
-            f"Accuracy (%) of the vote, expected over all subsets of the pool; band: 95 % interval of comparisons. "
-            f"Unreadable votes: at most {100 * shown['unread'].max():.1f} %, counted as wrong.",
+            "Accuracy (%) of the vote, expected over all subsets of the sampled pool; band: 95 % interval of "
+            "comparisons. A level vote earns half, what a coin would. "
+            + ("Grey: one greedy judgment, the mean of both orders. " if flat is not None else "")
+            + _SOFT * ("soft" in set(shown["strategy"]))
+            + f"Unreadable votes: at most {100 * shown['unread'].max():.1f} %, counted as wrong.",
         )
         return style.finish(fig, "votes", shown)
 
@@ -148,7 +153,7 @@ def budgets(table: pd.DataFrame, *, title: str = "") -> Figure:
 def ties(table: pd.DataFrame, *, title: str = "") -> Figure:
     """The share of votes that end level, against k. `table`: judge, strategy, k, tie. Raises ValueError if empty."""
     shown = style.need(table[table["section"] == "overall"], "judge strategy k tie")
-    shown = shown.assign(line=shown["judge"] + ", " + shown["strategy"])
+    shown = shown.assign(line=shown["judge"].str.removesuffix(".pool") + ", " + shown["strategy"])
     look = style.looks(list(dict.fromkeys(shown["line"])))
     with style.apply():
         fig = style.figure(5.6, 2.5, title)
@@ -169,17 +174,17 @@ def ties(table: pd.DataFrame, *, title: str = "") -> Figure:
 
 def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", title: str = "") -> Figure:
     """Errors (log scale, fewer is up) against tokens for every strategy; the line joins those that nothing cheaper is
-    as good as.
+    as good as. Strategies of one kind (`FAMILIES`) share a colour; what is asked once is named where it stands.
 
     `table`: judge, strategy, k, tokens, value, lo, hi, best and `by`. Raises ValueError where it is empty.
     """
     shown = style.need(table[table[by].isin(cells)], f"judge strategy k tokens value lo hi best {by}")
-    shown = shown.assign(line=shown["judge"].str.removesuffix(".pool") + ", " + shown["strategy"])
-    look = style.looks(list(dict.fromkeys(shown["line"])))
+    shown = shown.assign(line=[_line(row.judge, row.strategy) for row in shown.itertuples()])
+    look = _families(shown)
     across = min(3, len(cells))
     down = math.ceil(len(cells) / across)
     with style.apply():
-        fig = style.figure(2.9 * across + 2.4, max(0.6 + 2.7 * down, 1.0 + 0.17 * len(look)), title)
+        fig = style.figure(2.9 * across + 2.2, max(0.9 + 2.8 * down, 1.3 + 0.17 * len(look)), title)
         axes = fig.subplots(down, across, squeeze=False).ravel()
         for ax in axes[len(cells) :]:
             ax.set_visible(False)
@@ -191,14 +196,19 @@ def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", 
                 line = here[here["line"] == name].sort_values("tokens")
                 x = line["tokens"].clip(lower=free)
                 errors = {side: (1 - line[side]).clip(lower=least) for side in ("value", "lo", "hi")}
-                ax.vlines(x, errors["lo"], errors["hi"], color=one.colour, lw=0.7, alpha=0.3)
+                ax.vlines(x, errors["lo"], errors["hi"], color=one.colour, lw=0.7, alpha=0.25)
                 ax.plot(x, errors["value"], one.marker, color=one.colour, ms=4.5, mec="white", mew=0.3, label=one.name)
+                if _family(line["strategy"].iloc[0] if len(line) else ONCE) in ("votes", "sums of scores"):
+                    ax.plot(x, errors["value"], color=one.colour, lw=0.7, alpha=0.5, zorder=1)
+                if name == ONCE:
+                    _named(ax, line["judge"], x, errors["value"])
             edge = here[here["best"]].sort_values("tokens")
             x, y = edge["tokens"].clip(lower=free), (1 - edge["value"]).clip(lower=least)
             ax.plot(x, y, color=INK, lw=0.9, drawstyle="steps-post", zorder=1)
             ax.set_xscale("log")
             ax.set_yscale("log")
-            ax.invert_yaxis()
+            low, high = ax.get_ylim()
+            ax.set_ylim(max(high, 1.0), low)  # fewer is up, and room for names below one half
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
             ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
@@ -206,14 +216,79 @@ def frontier(table: pd.DataFrame, *, cells: Sequence[str], by: str = "section", 
                 axis.set_minor_formatter(lambda v, _: "")
             ax.grid(axis="y", color=RULE, lw=0.6)
             ax.set_title(f"difficulty {cell}" if by == "difficulty" else cell, loc="left")
+        for ax in axes[max(0, len(cells) - across) : len(cells)]:
+            ax.set_xlabel("tokens generated for a comparison")
+        for ax in axes[: len(cells) : across]:
+            ax.set_ylabel("errors (%)")
         style.outside(fig, axes[0])
+        rules = sorted(set(shown.loc[[_family(s) == "stopping rules" for s in shown["strategy"]], "strategy"]))
         style.note(
             fig,
-            "Errors (%, log scale, fewer is up) against generated tokens per comparison (log scale; judges that write "
-            "nothing stand at the left edge). Line: nothing cheaper is as good. Bars: 95 % interval. No error at all "
-            "is drawn as half a comparison.",
+            "Both axes logarithmic, fewer errors are up; what writes nothing stands at the left edge. Line: nothing "
+            "cheaper is as good. Bars: 95 % interval. No error at all is drawn as half a comparison."
+            + (f" Stopping rules: {', '.join(rules)}." if rules else ""),
         )
         return style.finish(fig, "frontier", shown)
+
+
+ONCE = "asked once, greedily"
+FAMILIES = {  # of strategies: what they share, their colour; their lines differ in marker
+    "votes": ("#0072B2", "os^D"),
+    "sums of scores": ("#D55E00", "sD^v"),
+    "budget": ("#999933", "p"),
+    "stopping rules": ("#009E73", "^v"),
+    "spread": ("#CC79A7", "P<>"),
+    "solver-match": ("#000000", ">"),
+    ONCE: ("#6b6b6b", "X"),
+}
+
+
+def _family(strategy: str) -> str:
+    """Which of `FAMILIES` a strategy belongs to."""
+    if strategy in ("sum", "meta", "weighted"):
+        return "sums of scores"
+    if strategy == "greedy":
+        return ONCE
+    if strategy.split()[0] in ("certain", "beta", "sprt"):
+        return "stopping rules"
+    first = strategy.split()[0]
+    return first if first in FAMILIES else "votes"
+
+
+def _line(judge: str, strategy: str) -> str:
+    """What a point is called: all rules that stop are one line, and so is all that is asked once."""
+    family = _family(strategy)
+    if family == ONCE:
+        return ONCE
+    return f"{judge.removesuffix('.pool')}, {family if family == 'stopping rules' else strategy}"
+
+
+def _families(shown: pd.DataFrame) -> dict[str, style.Look]:
+    """Line -> look, family by family."""
+    family = {row.line: _family(row.strategy) for row in shown.itertuples()}
+    look = {}
+    for name, (colour, marks) in FAMILIES.items():
+        for i, line in enumerate(line for line, of in family.items() if of == name):
+            look[line] = style.Look(line, colour, marks[i % len(marks)])
+    return look
+
+
+def _named(ax: Any, judges: pd.Series, x: pd.Series, y: pd.Series) -> None:
+    """Names beside the points, one label for those that all but coincide: left of them; near the left edge, where there
+    is no room, above the first and below the others."""
+    groups: list[tuple[float, float, list[str]]] = []
+    for judge, at, error in zip(judges.str.removesuffix(".pool"), x, y):
+        near = next((g for g in groups if abs(math.log(g[0] / at)) < 0.3 and abs(math.log(g[1] / error)) < 0.1), None)
+        if near:
+            near[2].append(judge)
+        else:
+            groups.append((at, error, [judge]))
+    for i, (at, error, names) in enumerate(sorted(groups)):
+        va, ha, away = ("center", "right", (-4, 0)) if at > 30 else ("top", "left", (-3, -4))
+        if i == 0 and at <= 30:
+            va, away = "bottom", (-3, 4)
+        where: dict[str, Any] = {"textcoords": "offset points", "va": va, "ha": ha, "fontsize": 7, "color": INK}
+        ax.annotate("\n".join(names), (at, error), away, **where)
 
 
 def spending(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -243,6 +318,12 @@ def spending(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes[0].set_ylim(0, 1.06 * shown["votes"].max())
         axes[0].set_ylabel("votes per comparison")
         style.outside(fig, axes[0])
+        style.note(
+            fig,
+            "Mean votes that a comparison gets. Rules stop when they are sure enough, at the latest after the votes "
+            "behind @; beta and sprt name the rate of errors that they declare. Spread: a fixed budget of so many "
+            "votes a comparison (@) is spent where doubt is greatest, or evenly.",
+        )
         return style.finish(fig, "spending", shown)
 
 

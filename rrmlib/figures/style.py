@@ -128,6 +128,12 @@ def need(table: pd.DataFrame, columns: str) -> pd.DataFrame:
     return table
 
 
+def span(counts: pd.Series) -> str:
+    """ "240 to 1,040", or the one number where they are all alike."""
+    least, most = int(counts.min()), int(counts.max())
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
 def note(fig: Figure, text: str) -> None:
     """What the axes show, in small type under them."""
     fig.supxlabel(wrap(text, int(fig.get_figwidth() * 15)), fontsize=8, linespacing=1.3)

@@ -67,23 +67,27 @@ def simulated(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for ax, panel in zip(axes, panels):
             here = shown[shown["judge"] == panel]
+            alike = here.groupby(here["share"].round(2))["share"]  # side by side, so that each is seen
+            here = here.assign(share=here["share"] + 0.016 * (alike.cumcount() - (alike.transform("size") - 1) / 2))
             ax.grid(axis="y", color=RULE, lw=0.6)
-            for i, (name, one) in enumerate(look.items()):
+            for name, one in look.items():
                 row = here[here["strategy"] == name]
-                row = row.assign(share=row["share"] + 0.004 * (i - len(look) / 2))  # so that equal ones are seen
                 ax.vlines(row["share"], row["lo"], row["hi"], color=one.colour, lw=1.1)
                 ax.plot(
                     row["share"], row["accuracy"], one.marker, color=one.colour, ms=5.5, mec="white", label=one.name
                 )
-            ax.set_xlim(0, 1.08)
+            ax.set_xlim(0, 1.1)
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_formatter(lambda v, _: f"{100 * v:.3g}")
             ax.set_title(panel, loc="left")
             ax.set_xlabel("comparisons (% of round robin)")
         style.outside(fig, axes[0])
         n, runs = shown["n"].iloc[0], shown["runs"].min()
+        axes[0].set_ylabel("the best is picked (%)")
         style.note(
-            fig, f"The best of {n} candidates is picked (%), one vote a match, {runs:,} simulated runs, 95 % interval."
+            fig,
+            f"The best of {n} candidates is picked, one vote a match, {runs:,} simulated runs, 95 % interval. Points "
+            "of equal cost stand beside each other.",
         )
         return style.finish(fig, "simulated", shown)
 

@@ -48,7 +48,7 @@ def behaviours(
         rows = [row for row in rows if row[0] in judges]
     names = [f"{judge}, {mode}" for judge, mode in rows]
     with style.apply():
-        fig = style.figure(6.6, 1.15 + 0.32 * len(rows), title)
+        fig = style.figure(6.6, 1.3 + 0.32 * len(rows), title)
         ax = fig.subplots()
         for y, (judge, mode) in enumerate(rows):
             part = shown[(shown["judge"] == judge) & (shown["mode"] == mode)].set_index("behaviour")
@@ -73,7 +73,10 @@ def behaviours(
         style.legend(ax, many, handles=drawn, handlelength=1.2)
         least = 100 * shown["read"].min()
         style.note(
-            fig, f"Share of judgments (%), section {section}, by how their trace begins. At least {least:.1f} % read."
+            fig,
+            f"Share of judgments (%), section {section}, by how their trace begins: careful works it out, read looks "
+            "at both and guesses, the others guess or take the first, longer or polite one. "
+            f"At least {least:.1f} % read.",
         )
         return style.finish(fig, "behaviours", shown)
 
@@ -106,11 +109,13 @@ def thinking(table: pd.DataFrame, effort: pd.DataFrame | None = None, *, least: 
                     known = r.value == r.value
                     head += f"\nρ = {r.value:.2f} [{r.lo:.2f}, {r.hi:.2f}]" if known else "\nρ: length does not vary"
             ax.set_title(head, loc="left", linespacing=1.3)
+        for ax in grid[max(0, len(panels) - across) : len(panels)]:
+            ax.set_xlabel("steps that the answer needs")
         for i, many in enumerate(steps):
             grid[0].plot([], [], style.MARKERS[i % len(style.MARKERS)] + "-", color=shades[many], ms=4, label=f"{many}")
         fig.legend(loc="outside right center", title="steps\nshown", frameon=False, fontsize=8, title_fontsize=8)
         fig.supylabel("length (tokens)", fontsize=8.5)
-        note = f"Steps needed. Mean length, 95 % interval; cells of {least} comparisons or more"
+        note = f"Mean length, 95 % interval; cells of {least} comparisons or more"
         style.note(
             fig, note + ("; ρ: rank correlation at given subset and shown steps." if effort is not None else ".")
         )
@@ -118,7 +123,8 @@ def thinking(table: pd.DataFrame, effort: pd.DataFrame | None = None, *, least: 
 
 
 def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """The gain of RL by section, and its two parts: choosing a behaviour, and doing it better.
+    """The gain of RL by section, and its two parts: choosing a behaviour, and doing it better; beside each, its value
+    and how much was read of what it rests on.
 
     `table`: judge, before, section, part (total, choosing, doing), n, value, lo, hi, read. Raises ValueError.
     """
@@ -126,13 +132,17 @@ def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
     sections, parts = list(dict.fromkeys(shown["section"])), list(dict.fromkeys(shown["part"]))
     look = style.looks(parts)
     with style.apply():
-        fig = style.figure(6.2, 1.0 + 0.5 * len(sections), title)
+        fig = style.figure(7.4, 1.2 + 0.6 * len(sections), title)
         ax = fig.subplots()
         ax.axvline(0, color=QUIET, lw=0.8, ls=DASHED)
+        style.beside(ax, -0.62, "points", colour=QUIET)
+        style.beside(ax, -0.62, "read (%)", points=112, colour=QUIET)
         for y, section in enumerate(sections):
             for i, part in enumerate(parts):
                 row = shown[(shown["section"] == section) & (shown["part"] == part)].iloc[0]
-                at, one = y + 0.22 * (i - 1), look[part]
+                at, one = y + 0.26 * (i - 1), look[part]
+                style.beside(ax, at, f"{100 * row['value']:+.1f} [{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}]")
+                style.beside(ax, at, f"{100 * row['read']:.1f}", points=112, colour=QUIET)
                 ax.plot([row["lo"], row["hi"]], [at, at], color=one.colour, lw=1.6, solid_capstyle="butt")
                 ax.plot([row["value"]], [at], one.marker, color=one.colour, ms=5.5, mec="white", mew=0.5, zorder=4)
         n = shown.groupby("section")["n"].max()
@@ -143,5 +153,9 @@ def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
             ax.plot([], [], one.marker + "-", color=one.colour, ms=5.5, lw=1.6, label=one.name)
         style.legend(ax, 3)
         who = f"{shown['judge'].iloc[0]} − {shown['before'].iloc[0]}"
-        style.note(fig, f"{who}, points of accuracy, 95 % bootstrap interval; {100 * shown['read'].min():.1f} % read.")
+        style.note(
+            fig,
+            f"{who}, points of accuracy, 95 % interval clustered by problem. Read: the least share of the judges that "
+            "a part rests on, which are both, and for choosing and doing also the base forced into each behaviour.",
+        )
         return style.finish(fig, "gain", shown)

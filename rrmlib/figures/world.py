@@ -19,10 +19,11 @@ from rrmlib.figures.style import DASHED, QUIET
 def leaks(table: pd.DataFrame, *, tolerance: float = 0.03, title: str = "") -> Figure:
     """Accuracy of judges that never see the query, by section; grey: within `tolerance` of one half.
 
-    `table`: probe, section, n, value, lo, hi, tempts. A section that means to tempt has hollow points. Raises
-    ValueError for an empty table.
+    `table`: probe, section, n, value, lo, hi, tempts, made. A section that means to tempt has hollow points. The
+    caption counts the intervals that miss one half, and those expected to by chance. Raises ValueError for an empty
+    table.
     """
-    shown = style.need(table, "probe section n value lo hi tempts")
+    shown = style.need(table, "probe section n value lo hi tempts made")
     sections, probes = list(dict.fromkeys(shown["section"])), list(dict.fromkeys(shown["probe"]))
     look = style.looks(probes)
     with style.apply():
@@ -46,8 +47,15 @@ def leaks(table: pd.DataFrame, *, tolerance: float = 0.03, title: str = "") -> F
         for one in look.values():
             ax.plot([], [], one.marker + "-", color=one.colour, label=one.name, ms=5.5, lw=1.5)
         style.legend(ax, len(look))
+        plain = shown[~shown["tempts"].astype(bool)]
+        missed = int(((plain["lo"] > 0.5) | (plain["hi"] < 0.5)).sum())
         note = (
-            f"Accuracy (%) without the query, 95 % interval. Grey: 50 ± {100 * tolerance:g}. Hollow: tempts on purpose."
+            f"Accuracy (%) without the query, 95 % interval. Grey: 50 ± {100 * tolerance:g}. Hollow: tempts on "
+            f"purpose. Of {len(plain)} other intervals 5 % ({0.05 * len(plain):.1f}) are expected to miss 50 by "
+            f"chance; {missed} do."
         )
+        within = list(dict.fromkeys(shown.loc[shown["made"].astype(bool), "section"]))
+        if within:
+            note += f" {' and '.join(within).capitalize()}: probes trained on pairs made for them alone."
         style.note(fig, note)
         return style.finish(fig, "leaks", shown)

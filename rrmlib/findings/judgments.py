@@ -6,8 +6,8 @@ is the comparison: both orders and all samples of it are averaged first; an unre
 right. `pooled=True` takes all seeds together (seed "all"): the interval is that of the test comparisons for these very
 models, `least` and `most` are the range over seeds.
 
-Intervals come from `stats.py`. Where a quantity is no mean (a rank correlation, a product of shares, a pooled AUC)
-they are percentiles of `DRAWS` bootstrap draws of whole problems (`weights`), from a derived seed.
+Intervals come from `stats.py`. Where a quantity is no mean (a rank correlation, a ratio, a pooled AUC) they are
+percentiles of `DRAWS` bootstrap draws of whole problems (`weights`), from a derived seed.
 
 Left out: traces (`traces.py`), training (`models.py`).
 
@@ -192,9 +192,14 @@ def bounds(e: Any) -> dict[str, Any]:
     return {"n": e.n, "value": e.value, "lo": e.lo, "hi": e.hi}
 
 
+def within(rows: pd.DataFrame, section: str) -> pd.DataFrame:
+    """The rows of one section, or of all four ("overall")."""
+    return rows[rows["section"].isin(SECTIONS if section == "overall" else [section])]
+
+
 def estimate(units: pd.DataFrame, section: str, column: str = "credit") -> Estimate | None:
     """The mean of one section, or of all four with equal weight ("overall"); None where a section is missing."""
-    part = units[units["section"].isin(SECTIONS if section == "overall" else [section])]
+    part = within(units, section)
     if part.empty or (section == "overall" and set(part["section"]) != set(SECTIONS)):
         return None
     if section == "overall":
@@ -215,7 +220,7 @@ def sections(rows: pd.DataFrame, *, pooled: bool = False) -> pd.DataFrame:
             found = estimate(units, section)
             if found is None:
                 continue
-            here = part[part["section"].isin(SECTIONS if section == "overall" else [section])]
+            here = within(part, section)
             row = {**key, "section": section, "rule": "wrong", **bounds(found), "tokens": here["tokens"].mean()}
             if pooled:
                 each = [estimate(run, section) for _, run in units.groupby("run")]
@@ -251,7 +256,8 @@ def differences(rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, p
     A contrast is {"a": judge, "b": judge, "section": "reasoning" (or "overall", ...), "mode": "greedy" (or "sampled"),
     "least": 0.2 or "most": 0.03}; all but a and b may be left out.
     The interval supports "least" where all of it lies at or above (above, for 0), contradicts where all lies below;
-    else undecided ("most" likewise); with a judge that could not be read (`UNREADABLE`) the verdict says that.
+    else undecided ("most" likewise); with a judge that could not be read (`UNREADABLE`) the verdict says that. `read_a`
+    and `read_b` are the shares of what is compared that were read.
     `p_holm` is adjusted over the contrasts of one seed. Raises ValueError.
     """
     by = {}
@@ -270,10 +276,10 @@ def differences(rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, p
             section = contrast.get("section", "reasoning")
             on = [c for c in ("run", "item") if c in a.columns]
             both = per_item(a).merge(per_item(b)[[*on, "credit"]], on=on, suffixes=("", "_b"))
-            both = both[both["section"].isin(SECTIONS if section == "overall" else [section])]
+            both = within(both, section)
             strata = (list(both["section"]), OVERALL) if section == "overall" else ()
             d = paired_difference(both["credit"], both["credit_b"], list(both["cluster"]), *strata)
-            read = {f"read_{side}": coverage(part)["read"] for side, part in (("a", a), ("b", b))}
+            read = {f"read_{side}": coverage(within(part, section))["read"] for side, part in (("a", a), ("b", b))}
             names = {"profile": profile, "seed": seed, "mode": mode, "a": contrast["a"], "b": contrast["b"]}
             said, verdict = expectation(d.lo, d.hi, contrast.get("least"), contrast.get("most"))
             if verdict and min(read.values()) < UNREADABLE:  # a control that says nothing gains nothing, trivially

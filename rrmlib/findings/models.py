@@ -60,8 +60,9 @@ def _steps(lab: Lab, name: str) -> pd.DataFrame:
 
 
 def curves(labs: Sequence[Lab], names: Sequence[str], *, window: int = 9) -> pd.DataFrame:
-    """profile, seed, judge (the model), step, metric, n (completions of the step), value, smooth: RL over steps.
+    """profile, seed, judge (the model), step, metric, n (completions of the step), value, smooth, lists: RL over steps.
 
+    `lists` is the share of lists (not pairs) in what the model was trained on; the log does not tell them apart.
     `smooth` is the mean of the `window` steps around (fewer at the ends). Metrics as in steps.csv, of those in `CURVES`
     that the recipe logs; where the reward was random, so is the logged accuracy, and it is left out. Raises
     ParameterError for a model that RL did not make.
@@ -79,9 +80,10 @@ def curves(labs: Sequence[Lab], names: Sequence[str], *, window: int = 9) -> pd.
                 smooth = steps[metric].rolling(window, center=True, min_periods=1).mean()
                 head = {"profile": lab.profile, "seed": str(lab.seed), "judge": name}
                 part = pd.DataFrame({"step": steps["step"], "metric": metric, "n": n, "value": steps[metric]})
-                out.append(part.assign(**head, smooth=smooth))
+                lists = float(lab.models[name].options.get("lists", 0.0))
+                out.append(part.assign(**head, smooth=smooth, lists=lists))
     table = pd.concat(out, ignore_index=True)
-    return table[["profile", "seed", "judge", "step", "metric", "n", "value", "smooth"]]
+    return table[["profile", "seed", "judge", "step", "metric", "n", "value", "smooth", "lists"]]
 
 
 def cost(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:

@@ -20,8 +20,20 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from rrmlib.findings.judgments import KEYS, bounds, coverage, estimate, groups, per_item, percentiles, problem, weights
-from rrmlib.stats import clustered_mean
+from rrmlib.findings.judgments import (
+    KEYS,
+    OVERALL,
+    bounds,
+    coverage,
+    estimate,
+    groups,
+    per_item,
+    percentiles,
+    problem,
+    weights,
+    within,
+)
+from rrmlib.stats import clustered_mean, paired_difference
 from rrmlib.world.check import statements
 from rrmlib.world.judging import PREFIX
 from rrmlib.world.problem import SECTIONS
@@ -131,7 +143,11 @@ def gain(rows: pd.DataFrame, before: str, after: str, forced: Mapping[str, str],
 
     choosing = sum over behaviours of (share after - share before) x accuracy of the base when forced into it (`forced`:
     behaviour -> judge); doing = the rest. A behaviour that nobody was forced into counts with the accuracy of `before`
-    where it used it, else 0 (so what is new is doing). Bootstrap over problems; sections as in `sections`.
+    where it used it, else 0 (so what is new is doing). Sections as in `sections`.
+
+    Intervals are those of `differences`, paired and clustered by problem; choosing, a sum of products of means, enters
+    with its linear part in each comparison. `read` is the least share read of the judges that a part rests on:
+    `before` and `after`, and for choosing and doing the forced ones too (where unread, they count as wrong).
     """
     out: list[dict[str, Any]] = []
     names = (*PREFIX, "other", "none")
@@ -156,30 +172,24 @@ def gain(rows: pd.DataFrame, before: str, after: str, forced: Mapping[str, str],
             skill[:, names.index(name)] = of[judge].groupby("item")["credit"].mean().reindex(by.index).to_numpy()
         if np.isnan(skill).any() or np.isnan(credit[1]).any():
             raise ValueError(f"gain: {before}, {after} and the forced judges did not judge the same comparisons")
-        weight = np.vstack([np.ones((1, len(by)), int), weights(by["cluster"], "gain")])
-        results = {}
+        chosen = np.zeros(len(by))  # what each comparison adds to choosing: their mean is the product of the means
         for section in dict.fromkeys(by["section"]):
             here = (by["section"] == section).to_numpy()
-            w = weight[:, here] / np.maximum(weight[:, here].sum(1, keepdims=True), 1)
-            total = w @ (credit[1] - credit[0])[here]
-            choosing = ((w @ (share[1] - share[0])[here]) * (w @ skill[here])).sum(1)
-            results[section] = {"total": total, "choosing": choosing, "doing": total - choosing}
-        if set(SECTIONS) <= set(results):
-            parts = ("total", "choosing", "doing")
-            results["overall"] = {p: np.mean([results[s][p] for s in SECTIONS], axis=0) for p in parts}
-        for section in [s for s in ("overall", *SECTIONS, "unseen", "lists") if s in results]:
-            found = results[section]
-            n = int(by["section"].isin(SECTIONS if section == "overall" else [section]).sum())
-            head = {
-                "profile": profile,
-                "seed": seed,
-                "judge": after,
-                "before": before,
-                "mode": mode,
-                "section": section,
-            }
-            for what, values in found.items():
-                out.append(
-                    {**head, "part": what, "n": n, "value": values[0], **percentiles(values[1:])} | coverage(pair[1])
-                )
+            moved, worth = (share[1] - share[0])[here], skill[here]
+            chosen[here] = moved @ worth.mean(0) + worth @ moved.mean(0) - moved.mean(0) @ worth.mean(0)
+        base = {"total": credit[0], "choosing": np.zeros(len(by)), "doing": credit[0] + chosen}
+        units = by.assign(**{f"{name}_b": values for name, values in base.items()})
+        units = units.assign(total=credit[1], choosing=chosen, doing=credit[1])
+        there = set(by["section"])
+        for section in ("overall", *[s for s in (*SECTIONS, "unseen", "lists") if s in there]):
+            if section == "overall" and not set(SECTIONS) <= there:
+                continue
+            rested = [coverage(within(p, section))["read"] for p in (*pair, *of.values())]
+            cell = within(units, section)
+            strata = (list(cell["section"]), OVERALL) if section == "overall" else ()
+            head = {"profile": profile, "seed": seed, "judge": after, "before": before, "mode": mode}
+            for name in base:
+                d = paired_difference(cell[name], cell[f"{name}_b"], list(cell["cluster"]), *strata, pseudo=True)
+                read = min(rested[:2] if name == "total" else rested)
+                out.append({**head, "section": section, "part": name, **bounds(d), "read": read})
     return pd.DataFrame(out)

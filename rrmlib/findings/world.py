@@ -103,10 +103,10 @@ def disjoint(splits: Mapping[str, Sequence[Item]]) -> pd.DataFrame:
 
 
 def leak_table(train: Sequence[Item], test: Sequence[Item]) -> pd.DataFrame:
-    """`world.leaks`: probe, section, n, value (accuracy without the query), lo, hi, tempts, leaks."""
+    """`world.leaks`: probe, section, n, value (accuracy without the query), lo, hi, tempts, made, leaks."""
     pairs = [[c for c in shown if isinstance(c, Comparison)] for shown in (train, test)]
     table = pd.DataFrame(leaks(*pairs)).rename(columns={"accuracy": "value"})
-    return table[["probe", "section", "n", "value", "lo", "hi", "tempts", "leaks"]]
+    return table[["probe", "section", "n", "value", "lo", "hi", "tempts", "made", "leaks"]]
 
 
 def oracles(shown: Sequence[Item], format: str, seed: int) -> pd.DataFrame:

@@ -2,9 +2,11 @@
 
 Three judges that must not do better than chance on sections that do not mean to tempt: the longer response, a bag of
 words of the responses, and a trained classifier that reads both responses, but no query, as character n-grams up to
-five. All are trained on pairs of one split and tested on pairs of another. A section leaks where the accuracy is more
-than `TOLERANCE` from one half. The two subsets that mean to tempt are looked at one by one, and together: there, in
-equal parts, politeness must say nothing.
+five. All are trained on pairs of one split and tested on pairs of another; for the unseen family, of which no model has
+training data, pairs are made for the probes alone. (Folds of the test itself would not do: half of its pairs are the
+mirror image of another, so what is left out is the reverse of what is trained on, and a probe is right in a third.)
+A section leaks where the accuracy is more than `TOLERANCE` from one half. The two subsets that mean to tempt are looked
+at one by one, and together: there, in equal parts, politeness must say nothing.
 
 Left out: judges that read the query (that is what the baselines are).
 
@@ -20,9 +22,10 @@ import numpy as np
 
 from rrmlib.comparison import Comparison
 from rrmlib.stats import clustered_mean
-from rrmlib.world.pairs import SECTION, TEMPTING
+from rrmlib.world.pairs import SECTION, TEMPTING, build
 
 TOLERANCE = 0.03
+MADE = 450  # pairs of each subset of a section that is not in the training data: as many as rl has of the others
 TOGETHER = " and ".join(TEMPTING)
 _BUCKETS = 4096
 
@@ -74,7 +77,8 @@ def probe_reading(weights: np.ndarray, comparison: Comparison, features: Callabl
 def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[str, object]]:
     """One row per probe and section: accuracy with its clustered 95 % interval, n, and whether the section tempts.
 
-    A probe is trained on the pairs of the same section, so that nothing hides in a mixture.
+    A probe is trained on the pairs of the same section, so that nothing hides in a mixture. `made`: there were none in
+    `train`, and it is trained on new ones of split rl.
     """
     rows: list[dict[str, object]] = []
     parts: dict[str, list[str]] = {}
@@ -82,15 +86,15 @@ def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[
         parts.setdefault(subset if section.startswith("chat") else section, []).append(subset)
     for section, subsets in (parts | {TOGETHER: [*TEMPTING]}).items():
         tests = [c for c in test if c.subset in subsets]
-        trains = [c for c in train if c.subset in subsets]
+        if not tests:
+            continue
+        made = not any(c.subset in subsets for c in train)
+        trains = build("rl", dict.fromkeys(subsets, MADE), 0) if made else [c for c in train if c.subset in subsets]
         probes: dict[str, Callable[[Comparison], float]] = {"length": length_reading}
-        if trains:
-            for name, features in (("bag of words", words), ("response-only n-grams", ngrams)):
-                weights = fit_probe(trains, features)
-                probes[name] = lambda c, w=weights, f=features: probe_reading(w, c, f)  # type: ignore[misc]
+        for name, features in (("bag of words", words), ("response-only n-grams", ngrams)):
+            weights = fit_probe(trains, features)
+            probes[name] = lambda c, w=weights, f=features: probe_reading(w, c, f)  # type: ignore[misc]
         for name, reading in probes.items():
-            if not tests:
-                continue
             said = [reading(c) for c in tests]
             right = np.array([s if c.label == "first" else 1 - s for s, c in zip(said, tests)])
             estimate = clustered_mean(right, [c.cluster for c in tests])
@@ -103,6 +107,7 @@ def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[
                     "hi": estimate.hi,
                     "n": len(tests),
                     "tempts": section in TEMPTING,
+                    "made": made and name != "length",
                     "leaks": section not in TEMPTING and round(abs(estimate.value - 0.5), 9) > TOLERANCE,
                 }
             )

@@ -180,7 +180,11 @@ def test_an_empty_table_or_a_missing_column_is_an_error(kind: str) -> None:
 
 def test_what_is_unread_forced_or_without_limit_is_said() -> None:
     assert "Unreadable votes: at most 1.2 %, counted as wrong." in said(draw("votes"))
-    assert "direct-s, once scalar-s, once" in said(draw("votes"))
+    assert "direct-s, greedy, one judgment scalar-s, greedy, one judgment" in said(draw("votes"))
+    assert "A level vote earns half, what a coin would. Grey: one greedy judgment" in said(draw("votes"))
+    assert "Grey" not in said(scaling.votes(votes()))
+    halves = votes().assign(strategy=lambda t: ["soft" if j == LONG else "hard" for j in t["judge"]])
+    assert "hard: the majority of the same verdicts" in said(scaling.soft(halves))
     text = said(draw("budgets"))
     assert "At most 1.2 % unreadable" in text
     assert "no limit" in text
@@ -196,9 +200,31 @@ def test_what_is_unread_forced_or_without_limit_is_said() -> None:
 
 def test_a_judge_that_writes_nothing_stands_at_the_left_edge_of_the_frontier() -> None:
     ax = draw("frontier").axes[0]
-    silent = next(line for line in ax.lines if line.get_label() == "scalar-s, greedy")
+    silent = next(line for line in ax.lines if line.get_label() == scaling.ONCE)
     others = [x for line in ax.lines if line is not silent for x in line.get_xdata()]
     assert 0 < silent.get_xdata()[0] < min(others)
+    assert "scalar-s" in said(draw("frontier"))  # named where it stands
+
+
+def test_strategies_of_a_kind_share_a_colour_and_the_legend_stays_short() -> None:
+    how = ["majority", "certain", "beta full vote 0.05", "beta full vote 0.2", "sprt 0.05 +-0.2", "budget"]
+    how += ["spread by doubt", "spread evenly", "greedy", "sum", "meta", "weighted"]
+    rows = [
+        {"judge": "j.pool", "strategy": s, "k": 1.0, "section": "overall", "tokens": 9.0 + 99 * i, **around(0.6)}
+        for i, s in enumerate(how)
+    ]
+    rows += [{**row, "judge": f"j{i}"} for i, row in enumerate(rows) if row["strategy"] == "greedy"]
+    fig = scaling.frontier(pd.DataFrame(rows).assign(best=False), cells=["overall"])
+    check_room(fig)
+    ax = fig.axes[0]
+    look = {line.get_label(): line for line in ax.lines if not str(line.get_label()).startswith("_")}
+    assert len(look) == 9
+    assert ax.get_xlabel() and ax.get_ylabel()  # noqa: PT018
+    colours = {name: line.get_color() for name, line in look.items()}
+    assert colours["j, sum"] == colours["j, meta"] == colours["j, weighted"] != colours["j, majority"]
+    assert len({look[f"j, {name}"].get_marker() for name in ("sum", "meta", "weighted")}) == 3
+    assert len(look["j, stopping rules"].get_xdata()) == 4
+    assert "Stopping rules: beta full vote 0.05, beta full vote 0.2, certain, sprt 0.05 +-0.2." in said(fig)
 
 
 def test_what_asks_no_matches_is_named_in_the_caption_and_the_others_say_their_votes() -> None:

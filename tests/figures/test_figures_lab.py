@@ -33,7 +33,7 @@ def leaks() -> pd.DataFrame:
         for s in SECTIONS[1:]
         for i, p in enumerate(probes)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(made=lambda t: (t["section"] == "unseen") & (t["probe"] != "length"))
 
 
 def contrasts() -> pd.DataFrame:
@@ -59,7 +59,7 @@ def curves() -> pd.DataFrame:
             for metric in ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl"):
                 v = 0.5 + i * step / 100
                 rows.append({"seed": "0", "judge": model, "step": step, "metric": metric, "n": 128, "value": v})
-    return pd.DataFrame(rows).assign(smooth=lambda t: t["value"])
+    return pd.DataFrame(rows).assign(smooth=lambda t: t["value"], lists=lambda t: 0.333 * (t["judge"] == "rrm-s"))
 
 
 def thinking() -> pd.DataFrame:
@@ -179,7 +179,36 @@ def test_what_an_interval_says_stands_beside_it() -> None:
     assert "≤ 3: undecided" in text
     assert "> 0: contradicted" in text
     assert "+36.0 [+31.0, +41.0]" in text
-    assert "at least 98.0 % read" in text
+    assert "n = 1,040; at least 98.0 % of the judgments compared were read." in text
+
+
+def test_picks_of_a_row_that_is_no_judge_are_not_called_readings() -> None:
+    table = contrasts().replace({"b": {"direct-rl-s": "base-s solves"}})
+    table.loc[table["b"] == "base-s solves", "read_b"] = 0.922
+    text = said(rl.contrasts(table, half={"base-s solves"}))
+    assert "at least 98.0 % of the judgments compared were read." in text
+    assert "base-s solves has a pick in 92.2 %, else half a credit." in text
+
+
+def test_each_part_of_a_gain_says_how_much_of_what_it_rests_on_was_read() -> None:
+    table = gain()
+    table.loc[(table["section"] == "chat") & (table["part"] == "doing"), "read"] = 0.871
+    text = said(traces.gain(table))
+    assert text.count("99.3") == len(table) - 1
+    assert text.count("87.1") == 1
+
+
+def test_a_curve_of_lists_is_said_to_be_one() -> None:
+    assert "Of what rrm-s judges 33 % are lists" in said(draw("curves"))
+    assert "lists" not in said(rl.curves(curves().assign(lists=0.0)))
+
+
+def test_leaks_say_how_many_intervals_would_miss_one_half_by_chance() -> None:
+    table = leaks()
+    table.loc[(table["section"] == "chat") & (table["probe"] == "length"), ["value", "lo", "hi"]] = 0.4, 0.35, 0.45
+    text = said(world.leaks(table))
+    assert "Of 12 other intervals 5 % (0.6) are expected to miss 50 by chance; 1 do." in text
+    assert "Unseen: probes trained on pairs made for them alone." in text
 
 
 def test_an_arm_that_cannot_be_read_has_no_point_and_says_so() -> None:
@@ -195,6 +224,17 @@ def test_the_arms_say_over_how_many_seeds_they_are() -> None:
     assert "over 3 seeds" in said(ablation.arms(arms()))
     assert "one seed" in said(ablation.arms(arms().assign(seeds=1)))
     assert "one seed" in said(ablation.arms(arms().drop(columns=["seeds", "least", "most"])))
+
+
+def test_one_size_alone_is_said_to_be_no_trend() -> None:
+    table = sizes()
+    fig = ablation.against(table[table["x"] == 0.7], x="x", label="million parameters")
+    check_room(fig)
+    assert "one value only: no trend" in said(fig)
+    assert "Measured at one value only (million parameters): no trend can be read." in said(fig)
+    assert "one value" not in said(draw("against"))
+    drawn = [line for line in fig.axes[0].lines if line.get_label() in ("base", "RRM")]
+    assert {line.get_linestyle() for line in drawn} == {"None"}
 
 
 def test_every_mark_of_the_filter_is_seen_and_no_share_kept_stands_on_one() -> None:

@@ -132,6 +132,17 @@ def test_parts_of_following_say_how_right_they_are() -> None:
     assert "nan" not in shown
 
 
+def test_what_settled_and_what_the_brackets_are_is_said() -> None:
+    text = said(draw("commitment"))
+    assert "settled in both orders at 60 %" in text
+    assert "Settled: from this part of its thinking on a trace's verdict never changes; the mean over traces" in text
+    assert "Settled" not in said(patterns.commitment(curve()))
+    table = steps()
+    text = said(patterns.steps(table[~((table["of"] == "mark") & (table["edit"] != "removed"))]))
+    assert "in brackets how many were, of the judge with most. Dashed: nothing removed (1.0, 1.0 %)." in text
+    assert "Nothing in a mark could be made wrong." in text
+
+
 def test_steps_without_a_control_are_drawn_without_it() -> None:
     table = steps()
     assert patterns.steps(table[table["edit"] != "nothing removed"])

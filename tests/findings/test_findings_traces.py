@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from fakelab import says, splits
 
-from rrmlib.findings.judgments import readings
+from rrmlib.findings.judgments import differences, readings
 from rrmlib.findings.traces import behaviours, effort, faithful, gain, thinking, within_spearman
 from rrmlib.world.judging import BEHAVIOURS
 
@@ -102,6 +102,36 @@ def test_a_gain_splits_into_choosing_and_doing():
         whole["total"][["reasoning", "chat", "chat-hard", "safety"]].mean()
     )
     assert (table["lo"] <= table["value"] + 1e-9).all()
+    for section in ("reasoning", "overall"):  # one contrast has one interval, whichever table it stands in
+        d = differences(rows, [{"a": "chose", "b": "base", "section": section}]).iloc[0]
+        assert table.loc[(section, "total"), ["value", "lo", "hi"]].to_list() == pytest.approx([d.value, d.lo, d.hi])
+
+
+def test_the_interval_of_choosing_is_about_that_of_a_bootstrap():
+    forced = [rows_of(judge, {name: 1}) for name, judge in FORCED.items()]
+    rows = pd.concat([*forced, rows_of("base", {"careful": 0.3, "guess": 0.7}), rows_of("chose", {"careful": 1})])
+    rows = rows[rows["section"] == "reasoning"]
+    found = gain(rows, "base", "chose", FORCED).set_index("part").loc["choosing"]
+    names, drawn, rng = rows["cluster"].unique(), [], np.random.default_rng(0)
+    by = {judge: part.groupby("cluster") for judge, part in rows.groupby("judge")}
+    n = by["base"].size()
+    careful = by["base"]["behaviour"].agg(lambda b: b.eq("careful").sum())
+    skill = {name: by[f"base.{name}"]["credit"].sum() for name in ("careful", "guess")}
+    for _ in range(400):
+        w = rng.choice(names, len(names))
+        share = careful[w].sum() / n[w].sum()
+        drawn.append((1 - share) * (skill["careful"][w].sum() - skill["guess"][w].sum()) / n[w].sum())
+    assert found["hi"] - found["lo"] == pytest.approx(np.subtract(*np.percentile(drawn, [97.5, 2.5])), rel=0.2)
+
+
+def test_what_a_part_of_the_gain_rests_on_was_read_or_not():
+    forced = [rows_of(judge, {name: 1}) for name, judge in FORCED.items()]
+    rows = pd.concat([*forced, rows_of("base", {"guess": 1}), rows_of("after", {"careful": 1})], ignore_index=True)
+    lost = rows.index[(rows["judge"] == FORCED["careful"]) & (rows["section"] == "chat")][::2]
+    rows.loc[lost, ["state", "credit"]] = ["unparsed", 0.0]
+    read = gain(rows, "base", "after", FORCED).set_index(["section", "part"])["read"]
+    assert read["chat", "total"] == read["reasoning", "doing"] == 1
+    assert read["chat", "choosing"] == read["chat", "doing"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_what_is_new_is_doing_and_who_did_not_judge_is_named():

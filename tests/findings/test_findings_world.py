@@ -40,10 +40,15 @@ def test_splits_are_disjoint_and_a_stray_problem_is_seen():
 
 
 def test_leaks_have_intervals():
-    table = world.leak_table(SPLITS["rl"], SPLITS["test"])
+    seen = [c for c in SPLITS["rl"] if SECTION[c.subset] != "unseen"]
+    table = world.leak_table(seen, SPLITS["test"])
     assert {"length", "bag of words"} <= set(table["probe"])
     assert table[table["section"] == "chat-hard"]["tempts"].all()
     assert (table["lo"] <= table["value"]).all()
+    of = table.set_index(["section", "probe"])["made"]
+    assert of["unseen", "bag of words"]  # no model has pairs of it to learn from: the probes have their own
+    assert not of["unseen", "length"]
+    assert not of["reasoning", "bag of words"]
 
 
 def test_the_first_oracle_errs_and_the_filter_is_what_each_arm_learns_from():

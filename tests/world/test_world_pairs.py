@@ -92,7 +92,9 @@ def test_candidate_sets_have_one_best():
 def test_nothing_leaks_where_nothing_should_tempt():
     sizes = {"chain-answer": 700, "chain-worked": 700, "program-answer": 700, "program-worked": 700, "chat": 1400}
     sizes |= {"chat-easy": 700, "chat-hard": 700, "safety": 1400}
-    table = leaks(build("rl", sizes, 3), build("test", sizes, 3))
+    unseen = {"counter-answer": 700, "counter-worked": 700}
+    table = leaks(build("rl", sizes, 3), build("test", sizes | unseen, 3))
+    assert {row["section"] for row in table if row["made"]} == {"unseen"}
     assert {row["probe"] for row in table} == {"length", "bag of words", "response-only n-grams"}
     for row in table:
         if row["tempts"]:
