@@ -120,14 +120,22 @@ rule lab_model:
     shell: LAB + " train {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
 
 
-rule lab_judge:
-    input:
-        lambda w: ancient(here(LABS[w.seed].world_mark())),
-        lambda w: [ancient(here(LABS[w.seed].mark(name))) for name in [LABS[w.seed].judge_model(w.name)] if name],
-    output: update(f"runs/{PROFILE}/seed{{seed}}/judged/{{name}}/.key-{{key}}.json")
-    log: f"runs/{PROFILE}/log/judge.{{name}}.seed{{seed}}.{{key}}.txt"
-    threads: profile["threads"]
-    shell: LAB + " judge {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
+# The pools of test-time compute first, and then the notebook that reads them: it takes longest, and the candidates and
+# their notebook fit beside it.
+for pooled, first in {True: 2, False: 0}.items():
+
+    rule:
+        name: "lab_pool" if pooled else "lab_judge"
+        input:
+            lambda w: ancient(here(LABS[w.seed].world_mark())),
+            lambda w: [ancient(here(LABS[w.seed].mark(name))) for name in [LABS[w.seed].judge_model(w.name)] if name],
+        output: update(f"runs/{PROFILE}/seed{{seed}}/judged/{{name}}/.key-{{key}}.json")
+        wildcard_constraints:
+            name=r"[^/]+\.(?:pool|b\d+)" if pooled else r"(?![^/]+\.(?:pool|b\d+)/)[^/]+",
+        log: f"runs/{PROFILE}/log/judge.{{name}}.seed{{seed}}.{{key}}.txt"
+        threads: profile["threads"]
+        priority: first
+        shell: LAB + " judge {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
 
 
 for notebook in NOTEBOOKS:
@@ -147,5 +155,6 @@ for notebook in NOTEBOOKS:
             values=resolve(notebook, profile=PROFILE),
         log: f"runs/{PROFILE}/log/{notebook}.txt"
         threads: profile["threads"]
+        priority: 1 if notebook == "scaling" else 0
         resources: runtime=f"{profile['notebooks'][notebook]}s"
         shell: "{sys.executable} -m rrmlib run {rule} --profile {PROFILE} " + SAID
