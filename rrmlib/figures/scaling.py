@@ -274,11 +274,11 @@ def _families(shown: pd.DataFrame) -> dict[str, style.Look]:
 
 
 def _named(ax: Any, judges: pd.Series, x: pd.Series, y: pd.Series) -> None:
-    """Names beside the points, one label for those that all but coincide: left of them; near the left edge, where there
-    is no room, above the first and below the others."""
+    """Names beside the points, one label for those whose names would overlap: left of them; near the left edge, where
+    there is no room, in one line above the first and below the others."""
     groups: list[tuple[float, float, list[str]]] = []
     for judge, at, error in zip(judges.str.removesuffix(".pool"), x, y):
-        near = next((g for g in groups if abs(math.log(g[0] / at)) < 0.3 and abs(math.log(g[1] / error)) < 0.1), None)
+        near = next((g for g in groups if abs(math.log(g[0] / at)) < 0.3 and abs(math.log(g[1] / error)) < 0.3), None)
         if near:
             near[2].append(judge)
         else:
@@ -288,7 +288,7 @@ def _named(ax: Any, judges: pd.Series, x: pd.Series, y: pd.Series) -> None:
         if i == 0 and at <= 30:
             va, away = "bottom", (-3, 4)
         where: dict[str, Any] = {"textcoords": "offset points", "va": va, "ha": ha, "fontsize": 7, "color": INK}
-        ax.annotate("\n".join(names), (at, error), away, **where)
+        ax.annotate(("\n" if at > 30 else ", ").join(names), (at, error), away, **where)
 
 
 def spending(table: pd.DataFrame, *, title: str = "") -> Figure:
