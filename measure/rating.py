@@ -8,7 +8,9 @@ one vote each, prior 3. Bars: 10^5 comparisons under 3 s; from 10^4 to 10^6 no s
 Coverage is `simulation.coverage`: round robins of n candidates, bias 0.3, with the prior of 3 that keeps every run
 defined, seeds N .. N + runs - 1. Bars, for n = 16 and 32: 95 % intervals of strengths hold the truth in 93-97 % (over
 runs and candidates), those of the bias in at least 93 % of the runs. n = 8, and correlated votes taken for independent
-ones, are reported only. "by pair" intervals assume that pairs are independent of each other, votes on a pair are not.
+ones, are reported only. Strengths are spread 1 and 2, within the prior: where they are not, their intervals hold less
+(`rrmlib/rating.py`), and a wider prior is needed. "by pair" intervals assume that pairs are independent of each other,
+votes on a pair are not.
 """
 
 from __future__ import annotations

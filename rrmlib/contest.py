@@ -15,6 +15,7 @@ Left out: schedules (`schedulers.py`), what they would have cost on recorded mat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rrmlib.comparison import CandidateSet, Comparison
@@ -36,9 +37,13 @@ def contest(
     """Every item's matches, in the order asked; `schedulers` is one per set, by id, of as many candidates as it has
     different responses (`distinct`: candidate c is the response distinct(responses)[c]).
 
-    Raises ValueError for a set without a scheduler or with another number of candidates, and what `judge.run` raises.
+    Raises ValueError for sets that share an id, a set without a scheduler or with another number of candidates, and
+    what `judge.run` raises.
     """
     known = {each.id: each for each in sets}
+    if len(known) != len(sets):
+        twice = next(name for name, times in Counter(each.id for each in sets).items() if times > 1)
+        raise ValueError(f"set {twice!r} is there more than once: matches are kept by id")
     seats = {each.id: distinct(each.responses) for each in sets}
     for item, places in seats.items():
         there = schedulers[item].n if item in schedulers else "no scheduler"

@@ -22,7 +22,10 @@ none (Ford 1957) and names the candidates.
 normal quantiles. Half votes vary less than that, so with many ties they are too wide. Votes on one pair usually share
 what the judge thinks of that pair, and then these intervals are too narrow: `clusters` (one label per row, e.g. the
 pair) gives a sandwich with t quantiles (`rating_fit.py`), which assumes only that clusters are independent and
-that the mean over clusters is sigmoid(s_first - s_second + b). `measure/rating.py` measures both.
+that the mean over clusters is sigmoid(s_first - s_second + b). `measure/rating.py` measures both. With a prior the
+strengths are also taken to be about as spread as it says. A prior that is too narrow pulls them in, and the intervals
+with them: round robins of 16, one vote in each order, prior 3, hold true strengths of standard deviation 2, 3 and 4 in
+95, 91 and 78 % (150 runs each), and those of 4 in 95 % with prior 6. The bias is held all the same.
 
 Newton's method on dense n x n matrices, after the rows are summed up by pair: for some thousands of candidates.
 

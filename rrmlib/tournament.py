@@ -41,6 +41,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Pair = tuple[int, int]
 Rounds = tuple[tuple["Match", ...], ...]
+_DECIMALS = 9  # of ratings and points: what differs further down is rounding, and a tie
 PRIOR = 1.5  # standard deviation in log-odds of the prior under which tournaments rate by Bradley-Terry
 
 
@@ -181,8 +182,11 @@ class Scheduler(ABC):
         return (a, b) if shown_first[a] < shown_first[b] else (b, a)
 
     def _sorted(self, *values: Floats | Sequence[float]) -> tuple[int, ...]:
-        """Candidates by the first values, highest first, then by the next ones, then in seeded order; NaN is last."""
-        keys = [np.where(np.isnan(v), np.inf, -np.asarray(v, dtype=float)) for v in map(np.asarray, values)]
+        """Candidates by the first values, highest first, then by the next ones, then in seeded order; NaN is last.
+
+        Values are rounded: ratings that differ by the order of a sum alone (1/3 + 2/3 + 1) are equal.
+        """
+        keys = [np.where(np.isnan(v), np.inf, -np.round(v, _DECIMALS)) for v in map(np.asarray, values)]
         return tuple(np.lexsort((np.argsort(self._order("ranking")), *reversed(keys))).tolist())
 
     def _rated(self, rating: str, results: Sequence[Match]) -> Floats:

@@ -258,7 +258,8 @@ def _outcomes(
         member = np.empty_like(member)
         member[:, rank] = ranked & (np.cumsum(ranked, axis=1) <= keep)
     voted = member.any(axis=1)
-    lead = _leaders((member * weight) @ scores)
+    each = member * weight  # over the largest: weights that are all tiny say as much as any, and are no tie
+    lead = _leaders((each / np.where(voted, each.max(axis=1, initial=0.0), 1.0)[:, None]) @ scores)
     hits, leaders = (lead & best).sum(axis=1), lead.sum(axis=1)
     columns = np.stack([hits == leaders, hits / leaders, leaders > 1, np.ones(len(lead))])
     return np.append((columns * voted)[:3].mean(axis=1), 1 - voted.mean())

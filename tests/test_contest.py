@@ -82,3 +82,9 @@ def test_a_tournament_of_another_size_is_named():
         contest(judge(), SETS, {each.id: Knockout(4) for each in SETS}, store)
     with Store(":memory:") as store, pytest.raises(ValueError, match="no scheduler"):
         contest(judge(), SETS, {}, store)
+
+
+def test_sets_that_share_an_id_are_refused():
+    other = replace(SETS[1], id="q0")
+    with Store(":memory:") as store, pytest.raises(ValueError, match="set 'q0' is there more than once"):
+        contest(judge(), [SETS[0], other], knockouts(), store)

@@ -50,6 +50,26 @@ def test_round_robin_answers_by_its_rating():
     assert RoundRobin(4).ranking([Match(0, 1, NAN, 1, 1), Match(2, 3, 1.0)])[:2] == (2, 3)  # never read: last
 
 
+@pytest.mark.parametrize("rating", ["wins", "bradley_terry"])
+def test_a_level_rating_is_drawn_and_not_decided_by_rounding(rating):
+    """Nine in a ring, everyone level: each is picked alike, whatever the order of a sum makes of its last digit. And
+    0 and 1 get the same shares of three votes, in another order."""
+    n, picked = 9, Counter()
+    for seed in range(300):
+        game = RoundRobin(n, rating=rating, seed=seed)
+        ring = lambda asked: [Match(a, b, float((b - a) % n <= n // 2)) for _, (a, b) in asked]  # noqa: E731
+        picked[game.pick(run(game, ring))] += 1
+    drawn = Counter(RoundRobin(n, seed=seed)._order("ranking")[0] for seed in range(300))
+    assert picked == drawn
+    shares = {(0, 2): 1 / 3, (0, 3): 2 / 3, (0, 4): 1.0, (1, 2): 1.0, (1, 3): 1 / 3, (1, 4): 2 / 3}
+    shares |= {(b, a): 1 - y for (a, b), y in shares.items()}
+    for seed in range(20):
+        game = RoundRobin(5, seed=seed)
+        rank = game.ranking(run(game, lambda asked: [Match(*pair, shares.get(pair, 0.5), 3) for _, pair in asked]))
+        order = game._order("ranking")
+        assert (rank.index(0) < rank.index(1)) == (order.index(0) < order.index(1))
+
+
 # --- Knockout ---------------------------------------------------------------------------------------------------------
 
 

@@ -183,6 +183,14 @@ def test_weights_are_the_sigmoid_of_the_meta_score() -> None:
     assert meta_vote(pair_scores(pool), pair_best([1]), even, 3, keep=2, weighted=True).right[0] == 1.0
 
 
+def test_weights_that_are_all_tiny_are_no_tie() -> None:
+    """A meta RM that takes every judgment for wrong (30 logits, 400 logits) still says which is less so."""
+    for low in (-30.0, -400.0):
+        meta = [[low, low - math.log(3), low - math.log(3)]]
+        vote = meta_vote(pair_scores([[0, 1, 1]]), pair_best([0]), meta, 3, weighted=True)
+        assert (vote.right[0], vote.tie[0]) == (1.0, 0.0)
+
+
 def test_a_meta_rm_that_knows_beats_the_sum() -> None:
     rng = np.random.default_rng(2)
     pool = (rng.random((200, 8)) < 0.45).astype(float)

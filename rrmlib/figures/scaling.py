@@ -60,8 +60,8 @@ def votes(
         style.outside(fig, axes[0])
         style.note(
             fig,
-            "Accuracy (%) of the vote, expected over all subsets of the sampled pool; band: 95 % interval of "
-            "comparisons. A level vote earns half, what a coin would. "
+            "Accuracy (%) of the vote, expected over subsets of the sampled pool (majority: all; others: some drawn); "
+            "band: 95 % interval of comparisons. A level vote earns half, what a coin would. "
             + ("Grey: one greedy judgment, the mean of both orders. " if flat is not None else "")
             + _SOFT * ("soft" in set(shown["strategy"]))
             + f"Unreadable votes: at most {100 * shown['unread'].max():.1f} %, counted as wrong.",
