@@ -478,6 +478,13 @@ function clearAll() {
   chooseJudges();
 }
 
+// What scrolls can be reached by key.
+function fitNote() {
+  const note = $("note");
+  if (note.scrollHeight > note.clientHeight) note.tabIndex = 0;
+  else note.removeAttribute("tabindex");
+}
+
 function setTheme(name) {
   if (name) document.documentElement.dataset.theme = name;
   else delete document.documentElement.dataset.theme;
@@ -586,6 +593,7 @@ function wire() {
     requestAnimationFrame(() => {
       drawRows();
       fitPrompt();
+      fitNote();
     }),
   );
   // On paper everything of the item is there: what was left out of long texts, and folded parts.
@@ -608,6 +616,7 @@ async function start() {
   const { meta } = state;
   $("title").textContent = flat(meta.title, 100);
   $("note").textContent = meta.note ? flat(meta.note, 1000) : "";
+  fitNote();
   drawFilters();
   wire();
   await find();

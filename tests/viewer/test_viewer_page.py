@@ -578,6 +578,30 @@ def test_an_item_that_is_not_known_shows_the_prompt_as_asked(read):
     assert "Judge this" in found
 
 
+def test_a_long_trace_full_of_marks_is_shown_whole_in_seconds(read):
+    marks = [[i * 10, i * 10 + 4, "pattern:reflection"] for i in range(60000)]
+    made = document([item("a", [trace("x", "AB", 0, text="Wait now. " * 60000) | {"marks": marks}])])
+    found = read(
+        made,
+        """
+        return await page.evaluate(() => {
+          const start = performance.now();
+          document.querySelector(".body .more").click();
+          const all = document.querySelectorAll(".body .m-pattern");
+          return [all.length, all[0].parentElement.dir, performance.now() - start];
+        });""",
+    )
+    assert found[:2] == [60000, "auto"]
+    assert found[2] < 8000  # adding to an element whose direction follows its text: more than 20 s
+
+
+def test_a_note_that_scrolls_can_be_reached_by_key(read):
+    note = "; ".join(f"judge number-{i} misses 1,040 items" for i in range(20))
+    code = 'return [await page.getAttribute("#note", "tabindex"), await axe()];'
+    assert read(small() | {"note": note}, code) == ["0", []]
+    assert read(small() | {"note": "short"}, code) == [None, []]
+
+
 def test_32_responses_and_a_trace_of_a_megabyte_are_shown_in_part(read):
     order = ".".join(map(str, reversed(range(32))))
     many = item(
