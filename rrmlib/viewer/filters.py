@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -171,10 +172,14 @@ def outvoted(of: Collection[Cell]) -> bool:
 
 
 def long_from(sizes: Iterable[int]) -> int:
-    """From which size on a trace is long, among all traces of one judge: the 75th percentile by nearest rank. Where all
-    are as long as each other, none is."""
+    """From which size on a trace is long, among all traces of one judge: the 75th percentile by nearest rank. Where so
+    many are as long as that one that more than half would be long, only the longer ones are; where there are no longer
+    ones, none is."""
     ranked = sorted(sizes)
-    return ranked[math.ceil(0.75 * len(ranked)) - 1] if ranked[0] < ranked[-1] else NEVER
+    least = ranked[math.ceil(0.75 * len(ranked)) - 1]
+    if 2 * bisect_left(ranked, least) >= len(ranked):
+        return least
+    return next((longer for longer in ranked[bisect_right(ranked, least) :]), NEVER)
 
 
 def thresholds(items: Iterable[Record]) -> dict[str, int]:

@@ -288,18 +288,24 @@ function notesJson() {
 
 async function takeNotes(text) {
   let notes;
+  const refused = [];
   try {
     const given = JSON.parse(text);
     notes = given.notes;
     const fits = (n) => n && [n.benchmark, n.id, n.text].every((part) => typeof part === "string");
     if (given.version !== 1 || !Array.isArray(notes) || !notes.every(fits))
       throw new Error("no list of notes of version 1");
-    for (const { benchmark, id, text } of notes) await source.keep(benchmark, id, text.trim());
+    for (const { benchmark, id, text } of notes)
+      await source.keep(benchmark, id, text.trim()).catch((problem) => refused.push(problem.message));
   } catch (problem) {
     $("notes-state").textContent = `Not taken over: ${problem.message}`;
     return;
   }
-  $("notes-state").textContent = `${count(notes.length, "note")} taken over.`;
+  const away = notes.filter(({ benchmark, id, text }) => text.trim() && source.lacks(benchmark, id)).length;
+  $("notes-state").textContent =
+    `${count(notes.length - refused.length, "note")} taken over.` +
+    (away ? ` ${away} of them on items that are not in this file: kept, but not to be seen here.` : "") +
+    (refused.length ? ` Not ${refused.length} of ${notes.length}: ${refused[0]}` : "");
   $("notes-json").value = notesJson();
   if (state.item) $("note-text").value = source.notes.get(state.key) || "";
   find();
@@ -447,7 +453,21 @@ function chooseJudges() {
     });
   $("judge-count").textContent = state.query.judges.length ? `(${on.length} of ${boxes.length})` : `(${boxes.length})`;
   find();
+  recount();
   if (state.item && !state.pinned) chooseColumns();
+}
+
+// The numbers of the filters are of the judges chosen, as the filters are.
+async function recount() {
+  const { judges } = state.query;
+  try {
+    const counts = await source.counts(judges);
+    if (judges !== state.query.judges) return;
+    for (const number of $("filters").querySelectorAll(".n"))
+      number.textContent = (counts[number.parentElement.dataset.filter] || 0).toLocaleString("en");
+  } catch (problem) {
+    fail(problem);
+  }
 }
 
 function clearAll() {
@@ -456,6 +476,13 @@ function clearAll() {
   for (const button of $("filters").querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
   for (const box of $("judges").querySelectorAll("input")) box.checked = true;
   chooseJudges();
+}
+
+// What scrolls can be reached by key.
+function fitNote() {
+  const note = $("note");
+  if (note.scrollHeight > note.clientHeight) note.tabIndex = 0;
+  else note.removeAttribute("tabindex");
 }
 
 function setTheme(name) {
@@ -566,6 +593,7 @@ function wire() {
     requestAnimationFrame(() => {
       drawRows();
       fitPrompt();
+      fitNote();
     }),
   );
   // On paper everything of the item is there: what was left out of long texts, and folded parts.
@@ -588,6 +616,7 @@ async function start() {
   const { meta } = state;
   $("title").textContent = flat(meta.title, 100);
   $("note").textContent = meta.note ? flat(meta.note, 1000) : "";
+  fitNote();
   drawFilters();
   wire();
   await find();

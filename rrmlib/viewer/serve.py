@@ -184,6 +184,11 @@ def _items(handler: _Handler, given: dict[str, list[str]]) -> Any:
     return handler.server.view.page(query, **numbers)
 
 
+def _counts(handler: _Handler, given: dict[str, list[str]]) -> Any:
+    view = handler.server.view
+    return {"counts": view.counts(_judges(given.get("judges", ()), view.index.judges))}
+
+
 def _judges(values: Any, known: list[str]) -> tuple[str, ...]:
     """Names, several in one value with commas between; a name may hold commas itself."""
     return tuple(name for value in values if value for name in ([value] if value in known else value.split(",")))
@@ -230,6 +235,7 @@ def _put_note(handler: _Handler, given: dict[str, list[str]]) -> Any:
 
 _GET: dict[str, Callable[[_Handler, dict[str, list[str]]], Any]] = {
     "meta": lambda handler, _: handler.server.view.meta(),
+    "counts": _counts,
     "items": _items,
     "item": _item,
     "notes": lambda handler, _: {"version": 1, "notes": handler.server.view.notes()},

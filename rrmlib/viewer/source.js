@@ -1,8 +1,10 @@
 // Where items come from: a document in the page, or the server of `rrm view`. One interface for both:
-//   await source.meta()       { title, judges, families, sections, difficulties, benchmarks, items, note, counts? }
+//   await source.meta()       { title, judges, families, sections, difficulties, benchmarks, items, note, counts }
+//   await source.counts([judge])  how many items pass each filter, over the traces of these judges (of all: []); in meta
+//                             it is for all
 //   await source.find(query)  { sort, total, row(i) or undefined, need(from, to): promise or null }; a row's `by` is the
 //                             number that it is sorted by, or null
-//   await source.item(benchmark, id), source.notes (a Map), await source.keep(benchmark, id, text)
+//   await source.item(benchmark, id), source.notes (a Map), await source.keep(benchmark, id, text), source.lacks(benchmark, id)
 // query: { filters: [name], judges: [name] or [], section, difficulty, benchmark (null: any), q, sort }.
 // What a filter means is stated in rrmlib/viewer/filters.py; a test compares the two.
 
@@ -12,7 +14,7 @@ const FILTERS = [
   ["wrong", "wrong", "Some trace is wrong", "✗"],
   ["majority_wrong", "majority wrong, some right", "A judge's majority is wrong, one of its traces is right", "◐"],
   ["outvoted", "most judges wrong, some right", "Most judges prefer a wrong response (each by its majority), one is right", "◔"],
-  ["long_wrong", "long but wrong", "A wrong trace among the longest quarter of its judge", "↔"],
+  ["long_wrong", "long but wrong", "A wrong trace among the longest quarter of its judge's (half at most, where many are equal)", "↔"],
   ["unparsed", "unparsed", "Some trace holds no verdict that can be read", "∅"],
   ["truncated", "truncated", "Some trace was cut off before its verdict", "✂"],
   ["forced", "forced", "Some thinking was closed at its budget", "⏱"],
@@ -47,7 +49,8 @@ function grouped(values, key) {
   return groups;
 }
 
-// For each judge the length at the 75th percentile (nearest rank) of its traces; where all are as long, none is long.
+// For each judge the length at the 75th percentile (nearest rank) of its traces; the next longer one, or none, where
+// more than half of them would be long.
 function longFrom(items) {
   const lengths = grouped(
     items.flatMap((item) => item.traces),
@@ -56,8 +59,9 @@ function longFrom(items) {
   return new Map(
     [...lengths].map(([judge, traces]) => {
       const sorted = traces.map(lengthOf).sort((a, b) => a - b);
-      const varies = sorted[0] < sorted[sorted.length - 1];
-      return [judge, varies ? sorted[Math.ceil(0.75 * sorted.length) - 1] : Number.MAX_SAFE_INTEGER];
+      const least = sorted[Math.ceil(0.75 * sorted.length) - 1];
+      if (2 * sorted.indexOf(least) >= sorted.length) return [judge, least];
+      return [judge, sorted.find((length) => length > least) ?? Number.MAX_SAFE_INTEGER];
     }),
   );
 }
@@ -220,12 +224,17 @@ class Embedded {
 
   async meta() {
     const { items, title, judges, families, note } = this.data;
-    const counts = {};
-    for (const { flags } of this.factsFor([])) for (const flag of flags) counts[flag] = (counts[flag] || 0) + 1;
+    const counts = await this.counts([]);
     const values = (field) => [...new Set(items.map((item) => item[field]))];
     const [sections, benchmarks] = [values("section"), values("benchmark")];
     const difficulties = values("difficulty").sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
     return { title, judges, families, note, sections, benchmarks, difficulties, items: items.length, counts };
+  }
+
+  async counts(judges) {
+    const counts = {};
+    for (const { flags } of this.factsFor(judges)) for (const flag of flags) counts[flag] = (counts[flag] || 0) + 1;
+    return counts;
   }
 
   async find(query) {
@@ -280,6 +289,10 @@ class Embedded {
     return item;
   }
 
+  lacks(benchmark, id) {
+    return !this.byKey.has(keyOf(benchmark, id));
+  }
+
   async keep(benchmark, id, text) {
     this.store.set(keyOf(benchmark, id), text);
   }
@@ -317,6 +330,10 @@ class Server {
     for (const { benchmark, id, text } of (await this.ask("/api/notes")).notes)
       this.notes.set(keyOf(benchmark, id), text);
     return meta;
+  }
+
+  async counts(judges) {
+    return (await this.ask("/api/counts?" + judges.map((judge) => `judges=${percent(judge)}`).join("&"))).counts;
   }
 
   async find(query) {
@@ -363,6 +380,10 @@ class Server {
 
   async item(benchmark, id) {
     return this.ask(`/api/item?benchmark=${percent(benchmark)}&id=${percent(id)}`);
+  }
+
+  lacks() {
+    return false; // it refuses a note on what it does not have
   }
 
   async keep(benchmark, id, text) {

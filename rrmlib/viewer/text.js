@@ -77,8 +77,11 @@ function edge(text, at) {
 
 // ranges: [start, end, class name, label, sign], sorted by start, overlapping as they like. Each piece of text between
 // two borders is one span with every class that holds there; the first piece of a range also has "<class>-starts", and
-// its last one carries the sign, if it has one.
+// its last one carries the sign, if it has one. The parent has its direction only afterwards: one that follows its text
+// looks at all that is there for every piece that is added, many seconds for a megabyte.
 function marked(parent, text, from, to, ranges) {
+  const { dir } = parent;
+  if (dir) parent.dir = "";
   const inside = ranges.filter(([start, end]) => start < to && end > from && start < end);
   const borders = new Set([from, to]);
   for (const [start, end] of inside) borders.add(Math.max(start, from)).add(Math.min(end, to));
@@ -106,6 +109,7 @@ function marked(parent, text, from, to, ranges) {
     plain(span, piece);
     parent.append(span);
   }
+  if (dir) parent.dir = dir;
 }
 
 // A text of any length: a long one first shows its beginning and its end (where verdicts stand), the rest on demand.

@@ -373,8 +373,6 @@ class View:
         there = index.judged(self._judges)
         heads = [head for head, judged in zip(index.heads, there) if judged]
         fields = {name: dict.fromkeys(getattr(h, name) for h in heads) for name in FIELDS}
-        flags = index.flags(self._judges, {(note["benchmark"], note["id"]) for note in self.notes()})
-        counts = {name: int((flags[there] >> bit & 1).sum()) for bit, name in enumerate(index.names)}
         return {
             "title": self.path.name,
             "judges": list(self._judges) or index.judges,
@@ -383,9 +381,19 @@ class View:
             "difficulties": sorted(fields["difficulty"], key=by_difficulty),
             "benchmarks": list(fields["benchmark"]),
             "items": len(heads),
-            "counts": counts,
+            "counts": self.counts(),
             "note": "; ".join(filter(None, (index.note, growing, self._trouble))),
         }
+
+    def counts(self, judges: Sequence[str] = ()) -> dict[str, int]:
+        """How many items pass each filter, over the traces of these judges (all that are shown, where none is named).
+
+        Raises ValueError for an unknown judge.
+        """
+        index = self.index
+        flags = index.flags(judges or self._judges, {(note["benchmark"], note["id"]) for note in self.notes()})
+        flags = flags[index.judged(self._judges)]
+        return {name: int((flags >> bit & 1).sum()) for bit, name in enumerate(index.names)}
 
     def page(self, query: Query, *, offset: int = 0, limit: int = 100) -> Record:
         """A page of the list of items that are asked for, and how many there are in all."""

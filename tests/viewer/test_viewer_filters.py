@@ -55,5 +55,11 @@ def test_an_unknown_filter_or_sort_is_refused_by_name():
 
 
 def test_where_all_traces_are_as_long_none_is_long():
-    assert long_from([0, 0, 0, 0]) == NEVER
+    assert long_from([0, 0, 0, 0]) == long_from([7]) == NEVER
     assert long_from([1, 2, 3, 4]) == 3
+
+
+def test_never_are_more_than_half_of_a_judges_traces_long():
+    assert long_from([17] * 84 + [18] * 16) == 18  # not 17: all would be
+    assert long_from([16] + [17] * 99) == NEVER
+    assert long_from([16] * 50 + [17] * 50) == 17

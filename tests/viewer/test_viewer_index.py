@@ -174,6 +174,10 @@ def test_meta_says_what_there_is_and_what_is_missing(shared):
     assert meta["difficulties"] == ["2", "2.5", "10", "easy", ""]
     assert meta["benchmarks"] == ["demo"]
     assert (meta["counts"]["wrong"], meta["counts"]["noted"], meta["counts"]["pattern:transition"]) == (5, 1, 1)
+    assert (shared.counts(["a"])["wrong"], shared.counts(["a"])["disagree"]) == (2, 0)
+    assert shared.counts() == meta["counts"]
+    with pytest.raises(ValueError, match="no judge 'c'"):
+        shared.counts(["c"])
     assert meta["note"] == ("1 item known by name only: shown as asked, right or wrong unknown; judge b misses 1 item")
 
 

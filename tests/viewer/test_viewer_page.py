@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from documents import FAMILIES, document, item, large, small, trace
 
-from rrmlib.viewer.filters import Query, select
+from rrmlib.viewer.filters import Query, select, thresholds
 from rrmlib.viewer.page import SCRIPTS, page, remote_page, write
 
 READY = 'await page.waitForSelector("[data-ready=yes]");\n'
@@ -146,14 +146,16 @@ def test_of_the_judges_chosen_only_those_count(read):
         small(),
         """
         await filter("wrong"); await idle();
-        const out = [await count()];
+        const number = () => page.textContent('[data-filter="wrong"] .n');
+        const out = [await count(), await number()];
         await page.click("#judge-box summary");
         await page.uncheck('#judges input[value="base-s"]'); await idle();
-        out.push(await count(), await page.textContent("#judge-count"), await page.textContent("#note"));
+        out.push(await count(), await number(), await page.textContent("#judge-count"), await page.textContent("#note"));
+        await page.click("#clear"); await idle(); out.push(await number());
         return out;""",
     )
-    assert found[0] == "12 of 24 items"
-    assert found[1:] == ["0 of 24 items", "(3 of 4)", "judge base-s misses 1 item"]
+    assert found[:2] == ["12 of 24 items", "12"]
+    assert found[2:] == ["0 of 24 items", "0", "(3 of 4)", "judge base-s misses 1 item", "12"]
 
 
 def test_keys_go_to_items_disagreements_and_columns(read):
@@ -238,6 +240,19 @@ def test_filters_mean_here_what_they_mean_in_python(browser, name):
         if "by" in case:
             assert [by for _, by in ids] == case["by"], case["why"]
     assert found[1] == {item: sorted(flags) for item, flags in worked["flags"].items()}
+
+
+def test_the_same_traces_are_long_here_as_in_python(browser):
+    sizes = {
+        "half": [16] * 50 + [17] * 50,
+        "few": [17] * 84 + [18] * 16,
+        "one": [7],
+        "all": [5] * 9,
+        "apart": [3, 1, 2],
+    }
+    traces = [{"judge": judge, "tokens": size} for judge, all_ in sizes.items() for size in all_]
+    found = functions(browser, f"return Object.fromEntries(longFrom([{{ traces: {json.dumps(traces)} }}]));")
+    assert found == thresholds([{"traces": traces}])
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -429,6 +444,7 @@ def test_notes_are_kept_exported_and_taken_over(read, tmp_path):
         "notes": [
             {"benchmark": "lab", "id": "q03", "text": "<b>odd</b>"},
             {"benchmark": "lab", "id": "q01", "text": ""},
+            {"benchmark": "lab", "id": "elsewhere", "text": "of another file"},
         ],
     }
     (tmp_path / "given.json").write_text(json.dumps(notes))
@@ -456,7 +472,7 @@ def test_notes_are_kept_exported_and_taken_over(read, tmp_path):
     exported = {"version": 1, "notes": [{"benchmark": "lab", "id": "q01", "text": "look again"}]}
     assert found[:5] == ["kept", False, "look again", ["q01"], exported]
     assert json.loads((tmp_path / "saved.json").read_text()) == exported
-    assert found[5] == "2 notes taken over."
+    assert found[5].startswith("3 notes taken over. 1 of them on items that are not in this file")
     assert found[6].startswith("Not taken over: ")
     assert found[7] == ["q03"]
 
@@ -560,6 +576,30 @@ def test_an_item_that_is_not_known_shows_the_prompt_as_asked(read):
     found = read(document([unknown]), 'return await page.innerText("#prompt");')
     assert "The prompt as asked" in found
     assert "Judge this" in found
+
+
+def test_a_long_trace_full_of_marks_is_shown_whole_in_seconds(read):
+    marks = [[i * 10, i * 10 + 4, "pattern:reflection"] for i in range(60000)]
+    made = document([item("a", [trace("x", "AB", 0, text="Wait now. " * 60000) | {"marks": marks}])])
+    found = read(
+        made,
+        """
+        return await page.evaluate(() => {
+          const start = performance.now();
+          document.querySelector(".body .more").click();
+          const all = document.querySelectorAll(".body .m-pattern");
+          return [all.length, all[0].parentElement.dir, performance.now() - start];
+        });""",
+    )
+    assert found[:2] == [60000, "auto"]
+    assert found[2] < 8000  # adding to an element whose direction follows its text: more than 20 s
+
+
+def test_a_note_that_scrolls_can_be_reached_by_key(read):
+    note = "; ".join(f"judge number-{i} misses 1,040 items" for i in range(20))
+    code = 'return [await page.getAttribute("#note", "tabindex"), await axe()];'
+    assert read(small() | {"note": note}, code) == ["0", []]
+    assert read(small() | {"note": "short"}, code) == [None, []]
 
 
 def test_32_responses_and_a_trace_of_a_megabyte_are_shown_in_part(read):

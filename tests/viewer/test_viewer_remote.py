@@ -63,7 +63,8 @@ def test_the_page_of_a_server_finds_shows_links_and_keeps_notes(browser, address
         await page.click('[data-filter="noted"]'); await idle(); out.push(await page.$$eval("#rows .id", (all) => all.map((e) => e.textContent)));
         await page.click("#clear"); await page.fill("#q", "q11 script"); await idle(); out.push(await page.textContent("#count"));
         await page.click("#judge-box summary"); await page.uncheck('#judges input[value="one"]'); await idle();
-        out.push(await page.textContent("#judge-count"));
+        out.push(await page.textContent("#judge-count"), await page.textContent('[data-filter="wrong"] .n'));
+        await page.check('#judges input[value="one"]'); await idle(); out.push(await page.textContent('[data-filter="wrong"] .n'));
         out.push(await axe());
         return out;""",
         asks=address.partition("?")[0],
@@ -73,7 +74,24 @@ def test_the_page_of_a_server_finds_shows_links_and_keeps_notes(browser, address
     assert found[7] is True
     assert "U+D800" in found[8]
     assert found[9] == ["q230"]
-    assert found[10:] == ["10 of 261 items", "(1 of 2)", []]
+    assert found[10:] == ["10 of 261 items", "(1 of 2)", "31", "31", []]
+
+
+def test_notes_on_what_is_not_there_do_not_keep_the_others_from_being_taken_over(browser, address):
+    found = browser(
+        address,
+        READY
+        + """
+        const note = (id) => ({ benchmark: "b", id, text: "given" });
+        await page.click("#notes-file");
+        await page.fill("#notes-json", JSON.stringify({ version: 1, notes: [note("gone"), note("q001")] }));
+        await page.click("#notes-take"); await page.waitForTimeout(400);
+        return [await page.textContent("#notes-state"), await page.inputValue("#notes-json")];""",
+        clean=False,  # the browser itself tells of what is refused
+    )
+    assert found[0].startswith("1 note taken over. Not 1 of 2: no item 'gone' in benchmark 'b'")
+    assert "q001" in found[1]
+    assert "gone" not in found[1]
 
 
 def test_without_its_token_the_page_says_what_to_do(browser, address):

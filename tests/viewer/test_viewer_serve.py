@@ -135,7 +135,9 @@ def test_the_printed_address_has_the_page_and_its_policy(server):
     assert len(server.token) >= 40
 
 
-@pytest.mark.parametrize("path", ["/", "/api/meta", "/api/items", "/api/item?benchmark=b&id=q2", "/api/notes", "/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/meta", "/api/counts", "/api/items", "/api/item?benchmark=b&id=q2", "/api/notes", "/x"]
+)
 @pytest.mark.parametrize("token", ["", "wrong", "é", "x" * 10_000])
 def test_without_the_token_there_is_nothing(server, path, token):
     assert refused(server, path, token=token)[0] == 403
