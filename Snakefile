@@ -116,7 +116,7 @@ rule lab_model:
         lambda w: [ancient(here(LABS[w.seed].mark(name))) for name in LABS[w.seed].models[w.name].parents],
     output: update(f"runs/{PROFILE}/seed{{seed}}/models/{{name}}/.key-{{key}}.json")
     log: f"runs/{PROFILE}/log/{{name}}.seed{{seed}}.{{key}}.txt"
-    threads: lambda w: max(profile["threads"], getattr(LABS[w.seed].models[w.name].recipe, "parts", 1))
+    threads: lambda w: max(profile["threads"], LABS[w.seed].models[w.name].recipe.get("parts", 1))
     shell: LAB + " train {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
 
 

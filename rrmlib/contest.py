@@ -15,12 +15,11 @@ Left out: schedules (`schedulers.py`), what they would have cost on recorded mat
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rrmlib.comparison import CandidateSet, Comparison
 from rrmlib.judge import Judge, run
-from rrmlib.score import CHOICE_VALUE
+from rrmlib.score import CHOICE_VALUE, once
 from rrmlib.store import Store
 from rrmlib.tournament import Match, Pair, Scheduler, distinct, play
 
@@ -40,10 +39,8 @@ def contest(
     Raises ValueError for sets that share an id, a set without a scheduler or with another number of candidates, and
     what `judge.run` raises.
     """
+    once(sets, "set", "matches are kept by id")
     known = {each.id: each for each in sets}
-    if len(known) != len(sets):
-        twice = next(name for name, times in Counter(each.id for each in sets).items() if times > 1)
-        raise ValueError(f"set {twice!r} is there more than once: matches are kept by id")
     seats = {each.id: distinct(each.responses) for each in sets}
     for item, places in seats.items():
         there = schedulers[item].n if item in schedulers else "no scheduler"

@@ -26,7 +26,7 @@ import numpy as np
 from rrmlib.comparison import Comparison
 from rrmlib.judge import Judge, run
 from rrmlib.judgment import Judgment
-from rrmlib.score import CHOICE_VALUE
+from rrmlib.score import CHOICE_VALUE, once
 from rrmlib.spending import Run, expected_price, majority, next_votes
 from rrmlib.stopping import Rule, next_asks, settle
 from rrmlib.store import Store
@@ -103,10 +103,7 @@ class _Poll:
     def __init__(
         self, judge: Judge, items: Sequence[Comparison], k_max: int, store: Store, benchmark: str, quiet: bool
     ) -> None:
-        names = [item.id for item in items]
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"item {twice!r} is there more than once: votes are counted by id")
+        once(items, "item", "votes are counted by id")
         sides = 2 if judge.spec.orders == "both" else 1
         if judge.spec.temperature == 0 and k_max > sides:
             raise ValueError(
@@ -118,7 +115,7 @@ class _Poll:
         self.votes = np.full((len(items), k_max), np.nan)
         self.cost = np.zeros((len(items), k_max))
         self.asked: Ints = np.zeros(len(items), dtype=np.intp)
-        self.said: dict[str, list[Judgment]] = {name: [] for name in names}
+        self.said: dict[str, list[Judgment]] = {item.id: [] for item in items}
         self.rounds = 0
 
     def ask(self, asks: Asks) -> None:

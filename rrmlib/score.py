@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from rrmlib import stats
 from rrmlib.benchmarks.base import Aggregate, Benchmark, Credit
-from rrmlib.benchmarks.rows import Loaded, data_path
+from rrmlib.benchmarks.rows import Loaded, data_path, first_prompts
 from rrmlib.comparison import Comparison, Item, Order
 from rrmlib.engines.base import digest
 from rrmlib.judge import WARN_SHARE, open_judge, recorded, run, warn
@@ -343,16 +343,21 @@ def known(address: str) -> None:
 def some_prompts(items: Sequence[Item], limit: int) -> tuple[Item, ...]:
     """Every item of `limit` prompts (clusters): the first of each subset, then the second of each, and so on, so that
     also a few are of all sections; 0 keeps all. Raises ValueError for a negative limit."""
-    if limit < 0:
-        raise ValueError(f"limit {limit}: must be 0 (everything) or the number of prompts to keep")
-    if not limit:
-        return tuple(items)
     subsets: dict[str, dict[str, None]] = {}
     for item in items:
         subsets.setdefault(item.subset, {})[item.cluster] = None
     turns = itertools.zip_longest(*subsets.values())
-    kept = set(list(dict.fromkeys(name for turn in turns for name in turn if name is not None))[:limit])
+    names = dict.fromkeys(name for turn in turns for name in turn if name is not None)
+    place = {name: i for i, name in enumerate(names)}
+    kept = {item.cluster for item in first_prompts(sorted(items, key=lambda item: place[item.cluster]), limit)}
     return tuple(item for item in items if item.cluster in kept)
+
+
+def once(items: Sequence[Item], kind: str, why: str) -> None:
+    """Raises ValueError that names an item (a `kind`) whose id another one has."""
+    for name, times in Counter(item.id for item in items).items():
+        if times > 1:
+            raise ValueError(f"{kind} {name!r} is there more than once: {why}")
 
 
 def limited(items: Sequence[Item], loaded: Sequence[Item], limit: int, which: str = "") -> list[str]:

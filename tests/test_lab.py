@@ -444,6 +444,7 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     run(trains="", says="Nothing to be done")
     run("--forceall", trains="a b ", fresh="1", b={"steps": 2})
     assert [len(list(models.glob(f"{name}/.key-*"))) for name in "ab"] == [1, 1]
+    run(trains="a b ", says="threads: 2", a={"parts": 2})  # two halves of a batch side by side: both cores are its own
 
 
 def test_judgments_of_another_world_stay_apart(fakes):
