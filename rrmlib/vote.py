@@ -134,7 +134,9 @@ def majority(choices: ArrayLike, labels: ArrayLike, k: int, *, orders: ArrayLike
         ahead, level = _sum_positive(leads)
         none = np.prod([_choose(c[2], n) / np.maximum(_choose(c[3], n), 1) for c, n in zip(counts, taken)], axis=0)
         first, tie, unread = first + share * ahead, tie + share * (level - none), unread + share * none
-    tie = np.maximum(tie, 0.0)  # level - none may round to -1e-17
+    # Chances that are sums of products may round to -1e-17, or to a little more than is left for them.
+    tie = np.maximum(tie, 0.0)
+    first = np.minimum(first, np.maximum(1 - tie - unread, 0.0))
     second = np.maximum(1 - first - tie - unread, 0.0)
     right = np.select([truth == 1, truth == 0, truth == 0.5], [first, second, tie], np.nan)
     return Vote(k, right, np.where(truth == 0.5, tie, right + tie / 2), tie, unread, 0, True)

@@ -170,6 +170,14 @@ def test_exchanging_the_responses_changes_nothing(said: list[list[float]], k: in
     assert here.tie == pytest.approx(there.tie, abs=1e-12)
 
 
+def test_no_chance_leaves_0_to_1_by_rounding() -> None:
+    said = [*[1.0] * 8, NAN, *[0.0] * 7, *[1.0] * 16]
+    for label in (1.0, 0.0):
+        vote = majority([said], [label], 16, orders=[0] * 16 + [1] * 16)
+        for rule in ("wrong", "half", "excluded"):
+            assert 0 <= vote.credit(rule)[0] <= 1
+
+
 def test_large_pools_agree_with_scipy() -> None:
     pool = np.zeros((3, 128))
     right = [70, 64, 100]
