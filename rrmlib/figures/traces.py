@@ -75,7 +75,7 @@ def behaviours(
         style.note(
             fig,
             f"Share of judgments (%), section {section}, by how their trace begins: careful works it out, read looks "
-            "at both and guesses, the others guess or take the first, longer or polite one. "
+            "at both and guesses, none writes nothing, the others guess or take the first, longer or polite one. "
             f"At least {least:.1f} % read.",
         )
         return style.finish(fig, "behaviours", shown)
