@@ -277,7 +277,7 @@ def _named(ax: Any, judges: pd.Series, x: pd.Series, y: pd.Series) -> None:
     """Names beside the points, one label for those whose names would overlap: left of them; near the left edge, where
     there is no room, in one line above the first and below the others."""
     groups: list[tuple[float, float, list[str]]] = []
-    for judge, at, error in zip(judges.str.removesuffix(".pool"), x, y):
+    for error, judge, at in sorted(zip(y, judges.str.removesuffix(".pool"), x)):  # names stand as their points do
         near = next((g for g in groups if abs(math.log(g[0] / at)) < 0.3 and abs(math.log(g[1] / error)) < 0.3), None)
         if near:
             near[2].append(judge)
