@@ -42,7 +42,7 @@ def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "
             ax.axhline(y, color=RULE, lw=0.7, zorder=0)
             ax.plot([row.lo, row.hi], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
             ax.plot([row.value], [y], "o", color=colour, ms=6, mec="white", mew=0.6, zorder=4)
-            style.beside(ax, y, f"{100 * row.value:+.1f} [{100 * row.lo:+.1f}, {100 * row.hi:+.1f}]")
+            style.beside(ax, y, f"{100 * row.value:+z.1f} [{100 * row.lo:+z.1f}, {100 * row.hi:+z.1f}]")
             if row.expected:
                 sign = ">" if row.expected == "above 0" else "≤" if row.expected.endswith("less") else "≥"
                 bound = 0.0 if sign == ">" else float(row.expected.split()[0])

@@ -141,7 +141,7 @@ def gain(table: pd.DataFrame, *, title: str = "") -> Figure:
             for i, part in enumerate(parts):
                 row = shown[(shown["section"] == section) & (shown["part"] == part)].iloc[0]
                 at, one = y + 0.26 * (i - 1), look[part]
-                style.beside(ax, at, f"{100 * row['value']:+.1f} [{100 * row['lo']:+.1f}, {100 * row['hi']:+.1f}]")
+                style.beside(ax, at, f"{100 * row['value']:+z.1f} [{100 * row['lo']:+z.1f}, {100 * row['hi']:+z.1f}]")
                 style.beside(ax, at, f"{100 * row['read']:.1f}", points=112, colour=QUIET)
                 ax.plot([row["lo"], row["hi"]], [at, at], color=one.colour, lw=1.6, solid_capstyle="butt")
                 ax.plot([row["value"]], [at], one.marker, color=one.colour, ms=5.5, mec="white", mew=0.5, zorder=4)

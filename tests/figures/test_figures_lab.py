@@ -182,6 +182,11 @@ def test_what_an_interval_says_stands_beside_it() -> None:
     assert "n = 1,040; at least 98.0 % of the judgments compared were read." in text
 
 
+def test_a_difference_of_nothing_has_no_minus() -> None:
+    table = contrasts().iloc[[1]].assign(value=-0.0002, lo=-0.005, hi=0.0004)
+    assert "+0.0 [-0.5, +0.0]" in said(rl.contrasts(table))
+
+
 def test_picks_of_a_row_that_is_no_judge_are_not_called_readings() -> None:
     table = contrasts().replace({"b": {"direct-rl-s": "base-s solves"}})
     table.loc[table["b"] == "base-s solves", "read_b"] = 0.922
