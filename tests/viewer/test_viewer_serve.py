@@ -455,18 +455,27 @@ def test_a_file_that_would_be_too_large_is_refused(builtin, tmp_path, monkeypatc
 
 def test_the_command_prints_its_address_and_serves_until_ctrl_c(builtin):
     command = [sys.executable, "-m", "rrmlib", "view", str(builtin)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        address = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)\n", process.stdout.readline())
-        connection = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=20)
-        connection.request("GET", "/", headers={"X-Token": address[2]})
-        answer = connection.getresponse()
-        assert answer.status == 200
-        assert b'name="rrm-source" content="server"' in answer.read()
-        assert "script-src 'sha256-" in answer.headers["Content-Security-Policy"]
-        connection.close()
-        os.kill(process.pid, signal.SIGINT)
-        assert process.wait(timeout=20) == 0
-        assert "Traceback" not in process.stderr.read()
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run behind "&"
+    ) as process:
+        try:
+            address = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)\n", process.stdout.readline())
+            connection = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=20)
+            connection.request("GET", "/", headers={"X-Token": address[2]})
+            answer = connection.getresponse()
+            assert answer.status == 200
+            assert b'name="rrm-source" content="server"' in answer.read()
+            assert "script-src 'sha256-" in answer.headers["Content-Security-Policy"]
+            connection.close()
+            os.kill(process.pid, signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()  # or a failure would wait for it for ever
 
 
 def test_a_view_of_some_judges_shows_only_these(tmp_path):
