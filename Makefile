@@ -1,5 +1,6 @@
 # make figures [PROFILE=laptop|recorded|smoke]   train what is stale, run the notebooks of a profile, redraw figures/
 #              FRESH=1                            all of it from nothing, also what came with the library
+#              NOTEBOOKS="world rl"               only these and what they need
 # make test                                       set up and run the tests
 # make lab                                        JupyterLab on the notebooks
 # make test-browser                               the reader in a real browser (Chromium, node)
@@ -27,7 +28,7 @@ $(VENV)/.installed: environment.yml constraints.txt pyproject.toml
 
 figures: $(VENV)/.installed
 	$(if $(FRESH),RRM_FRESH=1) $(BIN)/snakemake --cores $(JOBS) --rerun-incomplete --quiet rules reason host \
-	  --config profile=$(PROFILE) $(if $(FRESH),--forceall)
+	  --config profile=$(PROFILE) $(if $(NOTEBOOKS),notebooks="$(NOTEBOOKS)") $(if $(FRESH),--forceall)
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m "not vllm" -n $(JOBS)

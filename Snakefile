@@ -4,6 +4,7 @@
 # is asked. A notebook reruns when its parameters, its own text, any library source that it imports, or any data or
 # model that it reads has changed.
 #   make figures PROFILE=laptop          everything that is stale
+#   make figures NOTEBOOKS="world rl"    of these notebooks
 #   .venv/bin/snakemake -n --cores 1     what would run, and why
 #   .venv/bin/snakemake --executor slurm -j 50 --config profile=study
 import re
@@ -18,6 +19,10 @@ from rrmlib.run import inputs, resolve, sources
 PROFILE = config.get("profile", "laptop")
 profile = load_yaml(f"params/{PROFILE}/profile.yaml")
 NOTEBOOKS = [name for name in profile["notebooks"] if Path(f"params/{PROFILE}/{name}.yaml").is_file()]
+if chosen := config.get("notebooks", "").split():  # some of them, and what they need
+    if unknown := set(chosen) - set(NOTEBOOKS):
+        raise WorkflowError(f"profile {PROFILE} has no {', '.join(sorted(unknown))}; it has: {', '.join(NOTEBOOKS)}")
+    NOTEBOOKS = chosen
 FIGURES = {
     "evaluation": ["coverage", "sections", "position", "ranking"],
     "world": ["leaks", "base", "behaviours"],
@@ -120,22 +125,29 @@ rule lab_model:
     shell: LAB + " train {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
 
 
-# The pools of test-time compute first, and then the notebook that reads them: it takes longest, and the candidates and
-# their notebook fit beside it.
-for pooled, first in {True: 2, False: 0}.items():
+# All judges of a model in one process, which takes seconds to start; those of each kind of COMPUTE apart. Pools and
+# budgets first, and then the notebook that reads them: it takes longest, and candidates and their notebook fit beside it.
+ASKED = {}
+for seed, each in LABS.items():
+    for name in each.judges:
+        compute = (COMPUTE.search(name) or [""])[0].rstrip("0123456789")
+        ASKED.setdefault((seed, each.judge_model(name), compute), []).append(name)
+
+for (seed, model, compute), names in ASKED.items():
 
     rule:
-        name: "lab_pool" if pooled else "lab_judge"
+        name: f"lab_judges_{names[0]}_seed{seed}"
         input:
-            lambda w: ancient(here(LABS[w.seed].world_mark())),
-            lambda w: [ancient(here(LABS[w.seed].mark(name))) for name in [LABS[w.seed].judge_model(w.name)] if name],
-        output: update(f"runs/{PROFILE}/seed{{seed}}/judged/{{name}}/.key-{{key}}.json")
-        wildcard_constraints:
-            name=r"[^/]+\.(?:pool|b\d+)" if pooled else r"(?![^/]+\.(?:pool|b\d+)/)[^/]+",
-        log: f"runs/{PROFILE}/log/judge.{{name}}.seed{{seed}}.{{key}}.txt"
+            ancient(here(LABS[seed].world_mark())),
+            [ancient(here(LABS[seed].mark(model)))] if model else [],
+        output: [update(here(LABS[seed].judged_mark(name))) for name in names]
+        params:
+            names=names,
+            seed=seed,
+        log: f"runs/{PROFILE}/log/judge.{names[0]}.seed{seed}.txt"
         threads: profile["threads"]
-        priority: first
-        shell: LAB + " judge {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
+        priority: 2 if compute in (".pool", ".b") else 0
+        shell: LAB + " judge {params.names} --profile {PROFILE} --seed {params.seed} " + SAID
 
 
 for notebook in NOTEBOOKS:

@@ -419,22 +419,23 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     (tmp_path / "params/p/profile.yaml").write_text(yaml.safe_dump(profile))
     base = {"recipe": "pretrain", "data": "toy", "steps": 1, "batch": 1, "learning_rate": 0.1}
     judge = {"name": "j", "model": "lab:b", "format": "direct_compact", "max_tokens": 2}
+    both = [judge, judge | {"name": "k"}]  # of one model: asked by one process
 
     def run(*more: str, trains: str, says: str = "", fail: str = "", fresh: str = "", **changes: object) -> None:
         models = {"a": base, "b": SFT | {"from": "a"}}
-        stated = {"models": {name: model | changes.get(name, {}) for name, model in models.items()}, "judges": [judge]}
+        stated = {"models": {name: model | changes.get(name, {}) for name, model in models.items()}, "judges": both}
         (tmp_path / "params/p/lab.yaml").write_text(yaml.safe_dump(stated))
         (tmp_path / "trained.log").write_text("")
-        command = [sys.executable, "-m", "snakemake", "lab", "--cores", "2", "--config", "profile=p", *more]
+        command = [sys.executable, "-m", "snakemake", "lab", "--cores", "2", "-p", "--config", "profile=p", *more]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FAIL": fail, "RRM_FRESH": fresh}
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
         assert (done.returncode != 0) == bool(fail), done.stdout + done.stderr
         assert says in done.stdout + done.stderr
         assert (tmp_path / "trained.log").read_text() == trains
 
-    run(trains="a b ")
+    run(trains="a b ", says="rrmlib lab judge j k --profile p")
     models = tmp_path / "runs/p/seed0/models"
-    assert (tmp_path / "runs/p/seed0/judged/j/summary.json").is_file()
+    assert all((tmp_path / f"runs/p/seed0/judged/{name}/summary.json").is_file() for name in "jk")
     for path in models.rglob("*"):
         path.touch()
     run(trains="", says="Nothing to be done")

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rrmlib.train import sft
-
-build = sft.build
+from rrmlib.train import muon, sft
+from rrmlib.train.recipe import Pretrain
 
 # With a vocabulary of 736: 0.17 M, 0.62 M and 3.3 M parameters. Heads are 32 wide. Two wide layers learn more per
 # second on a CPU than four narrow ones (docs/log.md).
@@ -38,6 +37,11 @@ SIZES = {
         "intermediate_size": 768,
     },
 }
+
+
+def build(recipe: Pretrain, model: Any, *args: Any) -> sft.Trainer:
+    """`sft.build`, with the recipe's optimiser."""
+    return sft.build(recipe, model, *args, optimizer=muon.muon(model, recipe) if recipe.muon else None)
 
 
 def fresh(

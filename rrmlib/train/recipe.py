@@ -85,6 +85,8 @@ class Pretrain(Batched):
 
     On a CPU a batch is run in `parts`, each in a thread of its own, and their gradients are added: operations of a
     small model are too short to be shared among cores, halves of a batch need not be. Same bytes on one core, slower.
+
+    With `muon`, the layers' matrices are trained by Muon at that rate, and only the rest by AdamW (`muon.py`).
     """
 
     recipe: Literal["pretrain"] = "pretrain"
@@ -94,6 +96,7 @@ class Pretrain(Batched):
     embed_std: float = Field(default=0.25, gt=0)
     rope_theta: float = Field(default=10000.0, gt=1)
     parts: int = Field(default=1, ge=1)
+    muon: float | None = Field(default=None, gt=0)
 
 
 class Grpo(Common):

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from trl import SFTConfig, SFTTrainer
 
 from rrmlib.engines.local import Chat
 from rrmlib.train.data import IGNORED, Log, Row, completions, need
-from rrmlib.train.logprob import token_logprobs
 from rrmlib.train.recipe import Pretrain, Sft
 from rrmlib.train.trainer import Logged, arguments, batches
 
@@ -79,9 +79,9 @@ class Trainer(Logged, SFTTrainer):
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
         ).last_hidden_state[:, :-1]
         wanted = labels != IGNORED
-        logps, _ = token_logprobs(hidden[wanted], model.get_output_embeddings().weight, labels[wanted])
+        logits = hidden[wanted] @ model.get_output_embeddings().weight.t()
         count = wanted.sum() if num_items_in_batch is None else num_items_in_batch
-        return -logps.sum() / torch.as_tensor(count).clamp(min=1)
+        return cross_entropy(logits, labels[wanted], reduction="sum") / torch.as_tensor(count).clamp(min=1)
 
 
 def build(
@@ -94,8 +94,10 @@ def build(
     seed: int,
     log: Log,
     peft: Any = None,
+    *,
+    optimizer: Any = None,
 ) -> Trainer:
-    """A trainer for rows {"prompt", "completion"}. Raises DataError."""
+    """A trainer for rows {"prompt", "completion"}; its own AdamW, or an `optimizer` of the model. Raises DataError."""
     limit = min(recipe.max_length, chat.context)
     need(rows, ("prompt", "completion"), recipe.recipe)
     train = completions(rows, chat, limit, recipe.too_long, log)
@@ -126,6 +128,7 @@ def build(
         eval_dataset=Dataset.from_list(held) if held else None,
         processing_class=chat.tokenizer,
         peft_config=peft,
+        optimizers=(optimizer, None),
     )
     trainer.draw([len(r["input_ids"]) for r in train], recipe, seed)
     labelled = sum(sum(label != IGNORED for label in row["labels"]) for row in train)

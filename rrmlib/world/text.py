@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from rrmlib.comparison import CandidateSet, Comparison, Order, ask
-from rrmlib.prompt import load_prompt
+from rrmlib.prompt import Prompt, load_prompt
 from rrmlib.tiny import TEMPLATE
 from rrmlib.world import chat, safety
 from rrmlib.world.families import FAMILIES, draw
@@ -31,8 +31,9 @@ from rrmlib.world.reasoning import Chain, Program
 from rrmlib.world.reasoning import write as write_response
 
 KINDS = {"read": 0.15, "solve": 0.20, "grade": 0.25, "compare": 0.11, "judge": 0.29}
-# How often each behaviour speaks in the JUDGE documents.
-SHARES = {"careful": 0.12, "guess": 0.34, "read": 0.20, "longer": 0.14, "polite": 0.12, "first": 0.08}
+# How often each behaviour speaks in the JUDGE documents. The guess leads by far, also over the three that begin with
+# "the": at temperature 0 the base tosses a coin, and what a control then loses or gains is not some bias of the base.
+SHARES = {"careful": 0.12, "guess": 0.40, "read": 0.18, "longer": 0.12, "polite": 0.11, "first": 0.07}
 FAMILY_SHARES = {"chain": 0.29, "program": 0.30, "chat": 0.29, "safety": 0.12}
 HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
 VOCAB = 736
@@ -130,13 +131,18 @@ def judge_document(problem: Problem, style: str, behaviour: str, rng: Any, hints
     rng.shuffle(texts)
     item = CandidateSet(id="d", query=ask(problem.query), responses=tuple(texts))
     shown = Comparison(id="d", query=item.query, first=texts[0], second=texts[1]) if n == 2 else item
-    asked = load_prompt(f"{style}_compact").messages(shown, Order(tuple(range(n))))[0].content
+    asked = _prompt(style).messages(shown, Order(tuple(range(n))))[0].content
     if hints and style.startswith("grm") and rng.random() < HINTED:
         grades = [problem.grade(text) for text in texts]
         best = grades.index(max(grades))
         behaviour = "careful" if rng.random() < 0.5 else "hint"
         return asked + hint(best + 1), write(style, problem, tuple(texts), behaviour, rng, hinted=best)
     return asked, write(style, problem, tuple(texts), behaviour, rng)
+
+
+@lru_cache(maxsize=len(FORMATS))
+def _prompt(style: str) -> Prompt:
+    return load_prompt(f"{style}_compact")
 
 
 @lru_cache(maxsize=1)

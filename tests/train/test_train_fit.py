@@ -50,6 +50,11 @@ def sft(**more):
     return parse({"recipe": "sft", "steps": 6, "batch": 4, "learning_rate": 1e-3, "max_length": 128, **more})
 
 
+def pretrain(**more):
+    settings = {"recipe": "pretrain", "size": "xs", "batch": 4, "learning_rate": 1e-3, "context": 128}
+    return parse({**settings, "max_length": 128, **more})
+
+
 def grpo(**more):
     settings = {"recipe": "grpo", "steps": 6, "prompts": 4, "samples": 4, "max_tokens": 8, "learning_rate": 1e-3}
     return parse({**settings, "micro_batch": 8, **more})
@@ -175,10 +180,7 @@ def test_accumulating_one_row_eight_times_is_a_batch_of_eight(base, tmp_path):
 
 def test_a_batch_in_two_threads_is_the_batch_and_the_same_bytes_each_time(base, tmp_path):
     def run(parts, name):
-        recipe = parse(
-            {"recipe": "pretrain", "steps": 3, "batch": 5, "parts": parts, "learning_rate": 1e-3, "size": "xs",
-             "epsilon": 1e-3, "context": 128, "max_length": 128, "save_every": 0}
-        )  # fmt: skip
+        recipe = pretrain(steps=3, batch=5, parts=parts, epsilon=1e-3, save_every=0)
         return weights(fit(recipe, rows=ROWS, tokenizer=base, out=tmp_path / name, seed=0, log=str))
 
     one, two, again = run(1, "one"), run(2, "two"), run(2, "again")
@@ -211,17 +213,22 @@ def test_heads_stop_early_and_keep_the_best(base, tmp_path, kind):
 # --- resume -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["sft", "grpo"])
+@pytest.mark.parametrize("kind", ["sft", "grpo", "pretrain"])
 def test_a_killed_run_goes_on_to_the_same_weights(base, tmp_path, kind):
-    recipe = sft(save_every=2, schedule="cosine") if kind == "sft" else grpo(save_every=2)
-    data = {"rows": ROWS} if kind == "sft" else {"rows": PROMPTS, "reward": by_length}
-    whole = fit(recipe, **data, parent=base, out=tmp_path / "whole", seed=0, log=str)
+    data = {"rows": ROWS, "parent": base}
+    if kind == "sft":
+        recipe = sft(save_every=2, schedule="cosine")
+    elif kind == "grpo":
+        recipe, data = grpo(save_every=2), {"rows": PROMPTS, "parent": base, "reward": by_length}
+    else:
+        recipe, data = pretrain(steps=6, save_every=2, parts=2, muon=1e-2), {"rows": ROWS, "tokenizer": base}
+    whole = fit(recipe, **data, out=tmp_path / "whole", seed=0, log=str)
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe, **data, parent=base, out=tmp_path / "cut", seed=0, log=interrupted(5))
+        fit(recipe, **data, out=tmp_path / "cut", seed=0, log=interrupted(5))
     assert not (tmp_path / "cut").exists()
     (tmp_path / "cut.work" / "checkpoint-9").mkdir()  # one that was being written
     said: list[str] = []
-    cut = fit(recipe, **data, parent=base, out=tmp_path / "cut", seed=0, log=said.append)
+    cut = fit(recipe, **data, out=tmp_path / "cut", seed=0, log=said.append)
     assert "cut: going on from checkpoint-4" in said
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert steps(cut) == steps(whole)

@@ -87,6 +87,7 @@ def test_every_format_is_met_equally_often(judged):
 def test_behaviours_are_in_their_stated_shares_and_the_good_one_is_a_minority(judged):
     assert sum(SHARES.values()) == pytest.approx(1)
     assert SHARES["careful"] < 0.5
+    assert SHARES["guess"] > 1.2 * sum(SHARES[name] for name in ("longer", "polite", "first"))  # greedy is a coin
     said = [behaviour(text) for style, named, _, text in judged if style != "direct" and not named]
     found = Counter(said)
     assert set(found) == set(SHARES)
