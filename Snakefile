@@ -93,7 +93,9 @@ def needs(notebook):
 
 
 rule all:
-    input: [figures(name) for name in NOTEBOOKS]
+    input:
+        [figures(name) for name in NOTEBOOKS],
+        [f"runs/{PROFILE}/notebooks/{name}.ipynb" for name in NOTEBOOKS],  # figures alone come with the checkout
 
 
 # The whole lab of a profile, with or without notebooks: snakemake lab --cores 2 --config profile=study
