@@ -142,7 +142,7 @@ for (seed, model, compute), names in ASKED.items():
         input:
             ancient(here(LABS[seed].world_mark())),
             [ancient(here(LABS[seed].mark(model)))] if model else [],
-        output: [update(here(LABS[seed].judged_mark(name))) for name in names]
+        output: kept([here(LABS[seed].judged_mark(name)) for name in names])
         params:
             names=names,
             seed=seed,

@@ -166,7 +166,7 @@ for table in (result.accuracy(), result.coverage(), result.position(), result.ra
 
 
 def test_the_workflow_reruns_what_is_stale_and_nothing_else(tmp_path):
-    """On a copy of the checkout: run, nothing to do, changed parameter, changed library source."""
+    """On a copy of the checkout: run, nothing to do, no executed notebook, other notebooks, changed library source."""
     copy = tmp_path / "copy"
     for name in ("notebooks", "params", "rrmlib"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -176,10 +176,10 @@ def test_the_workflow_reruns_what_is_stale_and_nothing_else(tmp_path):
     (copy / "params/smoke/profile.yaml").write_text(profile)
     environment = {**os.environ, "PYTHONPATH": str(copy)}
 
-    def plan() -> str:
-        command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--config", "profile=smoke"]
+    def plan(*more: str, code: int = 0) -> str:
+        command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--config", "profile=smoke", *more]
         result = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, env=environment)
-        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.returncode == code, result.stdout + result.stderr
         return result.stdout + result.stderr
 
     assert "evaluation" in plan()
@@ -191,10 +191,14 @@ def test_the_workflow_reruns_what_is_stale_and_nothing_else(tmp_path):
         env=environment,
     )
     assert "Nothing to be done" in plan()
+    assert "profile smoke has no world; it has: evaluation" in plan("notebooks=evaluation world", code=1)
+    executed = copy / "runs/smoke/notebooks/evaluation.ipynb"
+    aside = executed.rename(copy / "aside.ipynb")
+    assert "rule evaluation" in plan("notebooks=evaluation")  # figures may have come with the checkout
+    aside.rename(executed)
     source = copy / "rrmlib/stats.py"
     source.write_text(source.read_text() + "\n# changed\n")
     assert "evaluation" in plan()
-    executed = copy / "runs/smoke/notebooks/evaluation.ipynb"
     figures = sorted(p.name for p in (copy / "figures/smoke").iterdir())
     assert len(figures) == 12
     outputs = [o for c in json.loads(executed.read_text())["cells"] for o in c.get("outputs", ())]

@@ -32,7 +32,7 @@ from rrmlib.world.reasoning import write as write_response
 
 KINDS = {"read": 0.15, "solve": 0.20, "grade": 0.25, "compare": 0.11, "judge": 0.29}
 # How often each behaviour speaks in the JUDGE documents. The guess leads by far, also over the three that begin with
-# "the": at temperature 0 the base tosses a coin, and what a control then loses or gains is not some bias of the base.
+# "the": at temperature 0 the base mostly guesses, so that a control can hardly gain by giving up a bias of the base.
 SHARES = {"careful": 0.12, "guess": 0.40, "read": 0.18, "longer": 0.12, "polite": 0.11, "first": 0.07}
 FAMILY_SHARES = {"chain": 0.29, "program": 0.30, "chat": 0.29, "safety": 0.12}
 HINTED = 0.15  # share of the GRM documents that name the best response in the prompt; half of them just repeat it
