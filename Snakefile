@@ -37,12 +37,12 @@ FIGURES = {
 BEHAVIOURS = [f"base-s.{name}" for name in ("careful", "read", "guess", "first", "longer", "polite")]
 # Judges that are asked for test-time compute alone: pools, budgets, candidates.
 COMPUTE = re.compile(r"\.(pool|b\d+|pairs|candidates)")
-# What a notebook reads of the lab beside the models that its own parameters name: judges and models, "*" for all but
-# those of COMPUTE. Those that the profile's lab.yaml does not have are left out.
+# What a notebook reads of the lab: judges and models, "named" for those in its parameters, "*" for all but those of
+# COMPUTE. Those that the profile's lab.yaml does not have are left out.
 NEEDS = {
     "world": {"judges": ["base-s", "base-s.t1", *BEHAVIOURS]},
-    "distillation": {"judges": "*", "models": "*"},
-    "rl": {"judges": "*", "models": "*"},
+    "distillation": {"judges": "named", "models": "named"},
+    "rl": {"judges": ["named", *BEHAVIOURS], "models": "named"},
     "ablation": {"judges": "*", "models": "*"},
     "patterns": {
         "judges": ["base-s", "base-s.t1", "base-s.careful", "rrm-s", "rrm-s.t1", "distilled-s", "rm-r1-s", "rft-s", "grm-s"]
@@ -76,9 +76,18 @@ def here(path):
     return str(path.relative_to(Path.cwd()))
 
 
+def texts(value):
+    """Every text in a notebook's parameters, at whatever depth."""
+    if isinstance(value, str):
+        return {value}
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return set().union(*map(texts, values))
+
+
 def needs(notebook):
     """The marks of the lab's judges and models that a notebook reads, of every seed of the profile."""
     found = []
+    named = texts(resolve(notebook, profile=PROFILE))
     for each in LABS.values():
         for kind, mark in {"models": each.mark, "judges": each.judged_mark}.items():
             wanted, known = NEEDS.get(notebook, {}).get(kind, []), getattr(each, kind)
@@ -87,9 +96,20 @@ def needs(notebook):
                 if compute and kind == "judges":
                     read = compute[0].startswith(READS.get(notebook, ()))
                 else:
-                    read = wanted == "*" or name in wanted
+                    read = wanted == "*" or name in wanted or ("named" in wanted and name in named)
                 found += [here(mark(name))] if read else []
     return found
+
+
+# Notebook distillation computes longest: what it reads is made first, and the rest beside it.
+FIRST = set(needs("distillation")) if "distillation" in NOTEBOOKS else set()
+
+
+def urgency(seed, model, mark):
+    """The more models are made before or after this one, the earlier it must begin, and its judges after it."""
+    each = LABS[seed]
+    row = len(each.ancestors(model)) + sum(model in each.ancestors(other) for other in each.models) if model else 0
+    return 2 * row + (mark in FIRST)
 
 
 rule all:
@@ -124,6 +144,7 @@ rule lab_model:
     output: update(f"runs/{PROFILE}/seed{{seed}}/models/{{name}}/.key-{{key}}.json")
     log: f"runs/{PROFILE}/log/{{name}}.seed{{seed}}.{{key}}.txt"
     threads: lambda w: max(profile["threads"], LABS[w.seed].models[w.name].recipe.get("parts", 1))
+    priority: lambda w: urgency(w.seed, w.name, here(LABS[w.seed].mark(w.name)))
     shell: LAB + " train {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
 
 
@@ -148,7 +169,7 @@ for (seed, model, compute), names in ASKED.items():
             seed=seed,
         log: f"runs/{PROFILE}/log/judge.{names[0]}.seed{seed}.txt"
         threads: profile["threads"]
-        priority: 2 if compute in (".pool", ".b") else 0
+        priority: 20 if compute in (".pool", ".b") else urgency(seed, model, here(LABS[seed].judged_mark(names[0]))) - 1
         shell: LAB + " judge {params.names} --profile {PROFILE} --seed {params.seed} " + SAID
 
 
@@ -169,6 +190,6 @@ for notebook in NOTEBOOKS:
             values=resolve(notebook, profile=PROFILE),
         log: f"runs/{PROFILE}/log/{notebook}.txt"
         threads: profile["threads"]
-        priority: 1 if notebook == "scaling" else 0
+        priority: 30
         resources: runtime=f"{profile['notebooks'][notebook]}s"
         shell: "{sys.executable} -m rrmlib run {rule} --profile {PROFILE} " + SAID

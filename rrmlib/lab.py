@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rrmlib import artefact
+from rrmlib.allocator import keep
 from rrmlib.artefact import root, say
 from rrmlib.benchmarks.pairs import from_row, to_row
 from rrmlib.comparison import Item
@@ -481,7 +482,7 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             _recast(folder, "float32")
             return
         log(f"{name}: {model.recipe['recipe']}{' from ' + model.parent if model.parent else ''}")
-        _set_threads(lab)
+        _settle(lab)
         parent = (_outside if ":" in model.parent else lab.path)(model.parent) if model.parent else None
         context = Context(
             model=model,
@@ -536,7 +537,7 @@ def judge(lab: Lab, name: str, *, fresh: bool = False, quiet: bool = False, log:
         train(lab, model, log=log)
 
     def build(folder: Path) -> None:
-        _set_threads(lab)
+        _settle(lab)
         shown = items(lab, entry.split)[: entry.limit or None]
         opened = open_judge(entry.spec)
         try:
@@ -577,7 +578,9 @@ def store(lab: Lab) -> Path:
     return lab.folder.parent / "traces.sqlite"
 
 
-def _set_threads(lab: Lab) -> None:
+def _settle(lab: Lab) -> None:
+    """This process as the lab's work wants it: so many threads, and freed memory kept."""
     import torch
 
     torch.set_num_threads(lab.threads)
+    keep()

@@ -422,7 +422,7 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     both = [judge, judge | {"name": "k"}]  # of one model: asked by one process
 
     def run(*more: str, trains: str, says: str = "", fail: str = "", fresh: str = "", **changes: object) -> None:
-        models = {"a": base, "b": SFT | {"from": "a"}}
+        models = {name: {} for name in changes} | {"a": base, "b": SFT | {"from": "a"}}
         stated = {"models": {name: model | changes.get(name, {}) for name, model in models.items()}, "judges": both}
         (tmp_path / "params/p/lab.yaml").write_text(yaml.safe_dump(stated))
         (tmp_path / "trained.log").write_text("")
@@ -446,6 +446,8 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     run("--forceall", trains="a b ", fresh="1", b={"steps": 2})
     assert [len(list(models.glob(f"{name}/.key-*"))) for name in "ab"] == [1, 1]
     run(trains="a b ", says="threads: 2", a={"parts": 2})  # two halves of a batch side by side: both cores are its own
+    leaf, row = SFT | {"from": "a", "steps": 3}, {"c": SFT | {"from": "b"}, "d": SFT | {"from": "c"}}
+    run("--cores", "1", trains="a b c d 0 1 ", **{"0": leaf, "1": leaf}, **row)  # the longest row first
 
 
 def test_judgments_of_another_world_stay_apart(fakes):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 
-def token_logprobs(hidden: Tensor, head: Tensor, target: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def token_logprobs(hidden: Tensor, head: Tensor, target: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """hidden [N, H], head [V, H], target [N] -> log-probability and entropy (nats, no gradient), both [N]."""
     logps = torch.log_softmax(torch.mm(hidden, head.t()) / temperature, -1)
     with torch.no_grad():

@@ -32,8 +32,12 @@ class Together(Optimizer):
 
     def step(self, closure: Any = None) -> Any:
         loss = None if closure is None else closure()
-        with ThreadPoolExecutor(len(self.optimizers)) as threads:
-            list(threads.map(lambda each: each.step(), self.optimizers))
+        here, others = self.optimizers[:2], self.optimizers[2:]  # AdamW's is short: this thread takes one more
+        with ThreadPoolExecutor(max(1, len(others))) as threads:
+            beside = threads.map(lambda each: each.step(), others)  # they begin now
+            for each in here:
+                each.step()
+            list(beside)
         return loss
 
     def state_dict(self) -> dict[str, Any]:

@@ -68,8 +68,9 @@ class Trainer(Logged, SFTTrainer):
             loss = self._loss(model, part, num_items_in_batch)
             return loss.detach(), torch.autograd.grad(loss, weights)
 
-        with ThreadPoolExecutor(len(parts)) as threads:
-            losses, gradients = zip(*threads.map(run, parts), strict=True)
+        with ThreadPoolExecutor(max(1, len(parts) - 1)) as threads:
+            others = threads.map(run, parts[1:])  # they begin now; this thread takes the first part
+            losses, gradients = zip(run(parts[0]), *others, strict=True)
         # Added in the order of the rows, whoever was first: the weights do not depend on how many cores there are.
         return Summed.apply(sum(losses), [sum(each) for each in zip(*gradients, strict=True)], *weights)
 
