@@ -190,6 +190,6 @@ for notebook in NOTEBOOKS:
             values=resolve(notebook, profile=PROFILE),
         log: f"runs/{PROFILE}/log/{notebook}.txt"
         threads: profile["threads"]
-        priority: 30
+        priority: 19 if notebook == "scaling" else 0
         resources: runtime=f"{profile['notebooks'][notebook]}s"
         shell: "{sys.executable} -m rrmlib run {rule} --profile {PROFILE} " + SAID

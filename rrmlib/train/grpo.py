@@ -46,6 +46,7 @@ class Trainer(Logged, GRPOTrainer):
     sampler: Sampler | None = None
     _read = 0
     _drawn: Any = ()
+    _learns: Any = None  # rows of the batch at hand whose advantage is not 0; None: all
     _buffered_inputs: Any
 
     def _tokenize_prompts(self, prompts: list) -> Any:
@@ -67,6 +68,15 @@ class Trainer(Logged, GRPOTrainer):
             self._buffered_inputs = split(drawn, parts, self._drawn)
         return self._buffered_inputs[self._step % parts]
 
+    def _compute_loss(self, model: Any, inputs: Any) -> Any:
+        """A group whose rewards are all equal has advantages of 0, and without KL its loss no gradient: it needs no
+        graph. Of a judge that has learned this is most groups."""
+        self._learns = inputs["advantages"] != 0 if self.recipe.beta == 0 else None
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._learns = None
+
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
@@ -74,7 +84,7 @@ class Trainer(Logged, GRPOTrainer):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
-        return *grouped(model, input_ids, attention_mask, logits_to_keep, self.temperature), None
+        return *grouped(model, input_ids, attention_mask, logits_to_keep, self.temperature, self._learns), None
 
 
 def split(batch: dict[str, Any], parts: int, rows: Sequence[int]) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
-"""Log-probabilities of tokens on a CPU, only where they are wanted, and with a group's shared prompt run once.
+"""Log-probabilities of tokens on a CPU: only where wanted, a group's shared prompt once, a graph where one learns.
 
 TRL's own way runs every prompt once per sample and scores every position; with groups of 8 and prompts longer than
 completions this is two to three times the work. The numbers are the same up to float32 rounding (the tests compare).
 
 Left out: GPUs and wrapped models (TRL's own way is used there).
 
-    logps, entropy = grouped(model, ids, mask, keep=completion_length, temperature=1.0)
+    logps, entropy = grouped(model, ids, mask, keep=completion_length, temperature=1.0, learns=advantages != 0)
 """
 
 from __future__ import annotations
@@ -24,12 +24,30 @@ def token_logprobs(hidden: Tensor, head: Tensor, target: Tensor, temperature: fl
     return logps.gather(1, target[:, None]).squeeze(1), entropy
 
 
-def grouped(model: Any, ids: Tensor, mask: Tensor, keep: int, temperature: float) -> tuple[Tensor, Tensor]:
+def grouped(
+    model: Any, ids: Tensor, mask: Tensor, keep: int, temperature: float, learns: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies [B, keep] of the last `keep` tokens of ids [B, P + keep]; 0 where mask is 0.
 
     Prompts are padded on the left, completions on the right. Equal prompts that lie next to each other are run once
-    and their keys and values repeated, gradients included.
+    and their keys and values repeated, gradients included. Rows [B] that do not learn are run without a graph: the
+    numbers are the same, and all parameters get a gradient, if only of 0.
     """
+    if learns is None or bool(learns.all()):
+        return _run(model, ids, mask, keep, temperature)
+    logps = torch.zeros(len(ids), keep, dtype=model.dtype)
+    entropy = torch.zeros_like(logps)
+    for rows in (learns, ~learns):
+        if rows.any():
+            with torch.set_grad_enabled(rows is learns and torch.is_grad_enabled()):
+                found, spread = _run(model, ids[rows], mask[rows], keep, temperature)
+            logps, entropy = logps.index_put((rows,), found), entropy.index_put((rows,), spread)
+    if not learns.any():
+        logps = logps + 0.0 * sum(weight.sum() for weight in model.parameters())
+    return logps, entropy
+
+
+def _run(model: Any, ids: Tensor, mask: Tensor, keep: int, temperature: float) -> tuple[Tensor, Tensor]:
     at = ids.shape[1] - keep
     prompts, counts = torch.unique_consecutive(ids[:, :at], dim=0, return_counts=True)
     first = counts.cumsum(0) - counts

@@ -23,8 +23,9 @@ MOMENTUM = 0.95
 
 
 class Together(Optimizer):
-    """Optimisers of different parameters as one: its groups are theirs, in order. Their steps run side by side, each in
-    a thread; none sees another's parameters, so the bytes are those of one after the other."""
+    """Optimisers of different parameters as one: its groups are theirs, in order. Their steps run side by side: the
+    first two in the calling thread, each other one in its own. None sees another's parameters, so the bytes are those
+    of one after the other."""
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
         self.optimizers = list(optimizers)

@@ -165,7 +165,8 @@ def test_micro_batches_keep_rows_together_and_cut_padding_only():
     assert all(p["num_items_in_batch"] == 12 for p in parts)
 
 
-def test_a_prompt_run_once_for_its_group_gives_the_models_own_numbers_and_gradients(base):
+@pytest.mark.parametrize("learning", [None, [0, 1, 2], [1, 3, 4], []])
+def test_a_prompt_run_once_for_its_group_gives_the_models_own_numbers_and_gradients(base, learning):
     model = AutoModelForCausalLM.from_pretrained(base)
     g = torch.Generator().manual_seed(0)
     prompts = torch.randint(5, 500, (2, 6), generator=g).repeat_interleave(torch.tensor([3, 2]), 0)
@@ -173,7 +174,9 @@ def test_a_prompt_run_once_for_its_group_gives_the_models_own_numbers_and_gradie
     mask = torch.ones_like(ids)
     mask[3:, :2] = 0  # the second prompt is shorter,
     mask[1, -2:] = 0  # and so is a completion
-    logps, entropy = grouped(model, ids, mask, keep=4, temperature=0.7)
+    learning = list(range(5)) if (all_learn := learning is None) else learning
+    learns = torch.tensor([i in learning for i in range(5)])
+    logps, entropy = grouped(model, ids, mask, 4, 0.7, None if all_learn else learns)
     logps.sum().backward()
     ours = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
@@ -188,10 +191,27 @@ def test_a_prompt_run_once_for_its_group_gives_the_models_own_numbers_and_gradie
             entropy[i, : len(expected)], -(whole.exp() * whole).sum(-1).detach(), atol=1e-5, rtol=1e-5
         )
         assert not logps[i, len(expected) :].any()
-        total = total + expected.sum()
+        total = total + (expected.sum() if i in learning else 0 * expected.sum())
     total.backward()
     for a, p in zip(ours, model.parameters()):
         torch.testing.assert_close(a, p.grad, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("beta", "graphs"), [(0.0, 1), (0.1, 2)])
+def test_a_group_without_contrast_is_run_without_a_graph_unless_it_is_held_to_its_parent(
+    base, tmp_path, monkeypatch, beta, graphs
+):
+    from rrmlib.train import logprob
+
+    trainer = trainer_of(recipe(beta=beta), base, tmp_path, [1, 1, -1, -1, -1, -1])
+    batch = drawn(trainer, [0, 0, 0, 1, 1, 1])
+    ran, run = [], logprob._run
+    monkeypatch.setattr(
+        logprob, "_run", lambda m, ids, *a: ran.append((len(ids), torch.is_grad_enabled())) or run(m, ids, *a)
+    )
+    trainer.compute_loss(trainer.model, batch).backward()
+    assert sum(n for n, graph in ran if graph) == 3 * graphs
+    assert all(p.grad is not None for p in trainer.model.parameters())
 
 
 def test_both_samplers_of_tokens_train(base, tmp_path):
