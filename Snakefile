@@ -14,7 +14,7 @@ from pathlib import Path
 from rrmlib import lab
 from rrmlib.benchmarks.rows import DataError, data_dir
 from rrmlib.params import load_yaml
-from rrmlib.run import inputs, resolve, sources
+from rrmlib.run import inputs, named, resolve, sources
 
 PROFILE = config.get("profile", "laptop")
 profile = load_yaml(f"params/{PROFILE}/profile.yaml")
@@ -34,18 +34,20 @@ FIGURES = {
     "recorded": ["votes", "resolution", "ratings"],
     "patterns": ["rates", "length"],
 }
-BEHAVIOURS = [f"base-s.{name}" for name in ("careful", "read", "guess", "first", "longer", "polite")]
 # Judges that are asked for test-time compute alone: pools, budgets, candidates.
 COMPUTE = re.compile(r"\.(pool|b\d+|pairs|candidates)")
-# What a notebook reads of the lab: judges and models, "named" for those in its parameters, "*" for all but those of
-# COMPUTE. Those that the profile's lab.yaml does not have are left out.
+# What a notebook reads of the lab, judges and models: ["named"] those in its parameters, "*" all but those of COMPUTE.
+# Those that the profile's lab.yaml does not have are left out.
 NEEDS = {
-    "world": {"judges": ["base-s", "base-s.t1", *BEHAVIOURS]},
-    "distillation": {"judges": "named", "models": "named"},
-    "rl": {"judges": ["named", *BEHAVIOURS], "models": "named"},
+    "world": {"judges": ["named"]},
+    "distillation": {"judges": ["named"], "models": ["named"]},
+    "rl": {"judges": ["named"], "models": ["named"]},
     "ablation": {"judges": "*", "models": "*"},
     "patterns": {
-        "judges": ["base-s", "base-s.t1", "base-s.careful", "rrm-s", "rrm-s.t1", "distilled-s", "rm-r1-s", "rft-s", "grm-s"]
+        "judges": [
+            *["base-s", "base-s.t1", "base-s.careful", "rrm-s", "rrm-s.t1"],
+            *["distilled-s", "rm-r1-s", "rft-s", "grm-s"],
+        ]
     },
     "scaling": {"judges": ["rrm-s", "grm-s", "direct-s", "direct-rl-s", "scalar-s"], "models": ["base-s", "meta-s"]},
 }
@@ -76,19 +78,12 @@ def here(path):
     return str(path.relative_to(Path.cwd()))
 
 
-def texts(value):
-    """Every text in a notebook's parameters, at whatever depth."""
-    if isinstance(value, str):
-        return {value}
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    return set().union(*map(texts, values))
-
-
 def needs(notebook):
     """The marks of the lab's judges and models that a notebook reads, of every seed of the profile."""
     found = []
-    named = texts(resolve(notebook, profile=PROFILE))
+    parameters = resolve(notebook, profile=PROFILE)
     for each in LABS.values():
+        said = named(parameters, each)
         for kind, mark in {"models": each.mark, "judges": each.judged_mark}.items():
             wanted, known = NEEDS.get(notebook, {}).get(kind, []), getattr(each, kind)
             for name in known:
@@ -96,20 +91,26 @@ def needs(notebook):
                 if compute and kind == "judges":
                     read = compute[0].startswith(READS.get(notebook, ()))
                 else:
-                    read = wanted == "*" or name in wanted or ("named" in wanted and name in named)
+                    read = wanted == "*" or name in wanted or ("named" in wanted and name in said)
                 found += [here(mark(name))] if read else []
     return found
 
 
 # Notebook distillation computes longest: what it reads is made first, and the rest beside it.
 FIRST = set(needs("distillation")) if "distillation" in NOTEBOOKS else set()
+# Jobs of a higher number begin earlier. Pools and budgets come before all judges, and then the notebook that reads
+# them: it takes longest, and candidates and their notebook fit beside it. Other notebooks wait until there is nothing
+# else to run.
+POOLS, SCALING, NOTEBOOK = 1001, 1000, -10
 
 
-def urgency(seed, model, mark):
-    """The more models are made before or after this one, the earlier it must begin, and its judges after it."""
+def urgency(seed, model, marks):
+    """The more models are made before or after this one, the earlier; then whether FIRST has one of the marks."""
     each = LABS[seed]
-    row = len(each.ancestors(model)) + sum(model in each.ancestors(other) for other in each.models) if model else 0
-    return 2 * row + (mark in FIRST)
+    related = 0
+    if model:
+        related = len(each.ancestors(model)) + sum(model in each.ancestors(other) for other in each.models)
+    return 2 * related + any(here(mark) in FIRST for mark in marks)
 
 
 rule all:
@@ -144,12 +145,11 @@ rule lab_model:
     output: update(f"runs/{PROFILE}/seed{{seed}}/models/{{name}}/.key-{{key}}.json")
     log: f"runs/{PROFILE}/log/{{name}}.seed{{seed}}.{{key}}.txt"
     threads: lambda w: max(profile["threads"], LABS[w.seed].models[w.name].recipe.get("parts", 1))
-    priority: lambda w: urgency(w.seed, w.name, here(LABS[w.seed].mark(w.name)))
+    priority: lambda w: urgency(w.seed, w.name, [LABS[w.seed].mark(w.name)])
     shell: LAB + " train {wildcards.name} --profile {PROFILE} --seed {wildcards.seed} " + SAID
 
 
-# All judges of a model in one process, which takes seconds to start; those of each kind of COMPUTE apart. Pools and
-# budgets first, and then the notebook that reads them: it takes longest, and candidates and their notebook fit beside it.
+# All judges of a model in one process, which takes seconds to start; those of each kind of COMPUTE apart.
 ASKED = {}
 for seed, each in LABS.items():
     for name in each.judges:
@@ -169,7 +169,7 @@ for (seed, model, compute), names in ASKED.items():
             seed=seed,
         log: f"runs/{PROFILE}/log/judge.{names[0]}.seed{seed}.txt"
         threads: profile["threads"]
-        priority: 20 if compute in (".pool", ".b") else urgency(seed, model, here(LABS[seed].judged_mark(names[0]))) - 1
+        priority: POOLS if compute in (".pool", ".b") else urgency(seed, model, map(LABS[seed].judged_mark, names)) - 1
         shell: LAB + " judge {params.names} --profile {PROFILE} --seed {params.seed} " + SAID
 
 
@@ -190,6 +190,6 @@ for notebook in NOTEBOOKS:
             values=resolve(notebook, profile=PROFILE),
         log: f"runs/{PROFILE}/log/{notebook}.txt"
         threads: profile["threads"]
-        priority: 19 if notebook == "scaling" else 0
+        priority: SCALING if notebook == "scaling" else NOTEBOOK
         resources: runtime=f"{profile['notebooks'][notebook]}s"
         shell: "{sys.executable} -m rrmlib run {rule} --profile {PROFILE} " + SAID

@@ -1,12 +1,14 @@
 """What the C library does with memory that torch gives back: keep it.
 
-By default glibc returns every block of more than a few hundred kilobytes to the system as soon as it is freed, so each
-activation of each step is mapped and cleared anew, page by page. With the blocks kept, a step of the lab's base takes a
-quarter less time and one of DeepSeek-GRM's a seventh (docs/log.md). No number changes.
+By default glibc returns big blocks to the system as soon as they are freed, so each activation of each step is mapped
+and cleared anew, page by page: 8 to 40 % of a training step of the lab (docs/log.md, 2026-11-29). No number changes.
+
+Blocks of up to 32 MiB are kept, and 1 GiB of what is free at the end of the heap; so the process looks larger from
+outside than what it uses.
 
 Left out: other C libraries (nothing is done there), memory of a GPU (torch keeps that itself).
 
-    keep()      # once per process, before the work
+    keep()      # before the work; again does no harm
 """
 
 from __future__ import annotations

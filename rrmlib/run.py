@@ -4,7 +4,8 @@
 `out` set to a staging folder, and moves figures, tables and the executed notebook only when all cells succeeded. A
 failed run leaves what stood before, plus `<notebook>.failed.ipynb` with the traceback. A run with parameters of its
 own (`-p`) is no run of the profile: its results go to runs/<profile>/custom/. `sources` and `inputs` list every library
-file and every data or model file that a notebook depends on, so that the workflow knows when a figure is stale.
+file and every data or model file that a notebook depends on, and `named` the lab's judges, so that the workflow knows
+when a figure is stale.
 
 Left out: deciding what is stale (the Snakefile), what the notebooks do.
 
@@ -164,6 +165,22 @@ def inputs(values: Mapping[str, Any]) -> list[Path]:
     for path in (path for path in named if path is not None):
         found |= {p for p in path.rglob("*") if p.is_file()} if path.is_dir() else {path}
     return sorted(found)
+
+
+def named(values: Mapping[str, Any], each: lab.Lab) -> set[str]:
+    """The judges and models of a lab that a run's parameters name, at whatever depth; a judge that is a name and one of
+    `forced` (base-s.careful); and the models that a named one is made from."""
+    found = _texts(values)
+    found |= {f"{name}.{how}" for name in found for how in values.get("forced", ())}
+    models = {name for name in found if name in each.models}
+    return {name for name in found if name in each.judges}.union(models, *(each.ancestors(name) for name in models))
+
+
+def _texts(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return {value}
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return {text for each in inner for text in _texts(each)}
 
 
 def _move_tree(source: Path, target: Path) -> None:

@@ -447,7 +447,7 @@ def test_the_workflow_trains_what_is_stale_and_a_failure_leaves_the_old(tmp_path
     assert [len(list(models.glob(f"{name}/.key-*"))) for name in "ab"] == [1, 1]
     run(trains="a b ", says="threads: 2", a={"parts": 2})  # two halves of a batch side by side: both cores are its own
     leaf, row = SFT | {"from": "a", "steps": 3}, {"c": SFT | {"from": "b"}, "d": SFT | {"from": "c"}}
-    run("--cores", "1", trains="a b c d 0 1 ", **{"0": leaf, "1": leaf}, **row)  # the longest row first
+    run("--cores", "1", trains="a b c d 0 ", **{"0": leaf}, **row)  # what more models wait for comes first
 
 
 def test_judgments_of_another_world_stay_apart(fakes):

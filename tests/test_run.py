@@ -13,8 +13,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from rrmlib import lab
 from rrmlib.params import ParameterError
-from rrmlib.run import inputs, resolve, run_notebook, sources
+from rrmlib.run import inputs, named, resolve, run_notebook, sources
 
 ROOT = Path(__file__).parents[1]
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -203,3 +204,18 @@ def test_the_workflow_reruns_what_is_stale_and_nothing_else(tmp_path):
     assert len(figures) == 12
     outputs = [o for c in json.loads(executed.read_text())["cells"] for o in c.get("outputs", ())]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 4, "a reader sees every figure"
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "study"])
+def test_what_the_labs_notebooks_read_is_named_by_their_parameters(profile, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    each = lab.load(profile, 0)
+    for notebook in ("world", "rl", "distillation"):
+        p = resolve(notebook, profile=profile)
+        forced = [f"{p.get('model', p.get('base'))}.{how}" for how in p.get("forced", [])]
+        read = {*p.get("names", []), *p.get("sampled", []), *p.get("lists", []), *p.get("meta_of", []), *forced}
+        found = named(p, each)
+        assert {name for name in read if name in each.judges} <= found
+    assert "base-s" in found  # a parent, for the cost of its children
+    assert "grm-s" in found
+    assert "grm-s" not in named(resolve("rl", profile=profile), each)

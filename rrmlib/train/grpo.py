@@ -69,8 +69,8 @@ class Trainer(Logged, GRPOTrainer):
         return self._buffered_inputs[self._step % parts]
 
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
-        """A group whose rewards are all equal has advantages of 0, and without KL its loss no gradient: it needs no
-        graph. Of a judge that has learned this is most groups."""
+        """Where all rewards of a group are equal its advantages are 0, and without KL its gradient: on a CPU its rows
+        are run without a graph (`grouped`). Of a judge that has learned these are most (steps.csv: zero_std)."""
         self._learns = inputs["advantages"] != 0 if self.recipe.beta == 0 else None
         try:
             return super()._compute_loss(model, inputs)

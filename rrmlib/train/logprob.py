@@ -35,13 +35,13 @@ def grouped(
     """
     if learns is None or bool(learns.all()):
         return _run(model, ids, mask, keep, temperature)
-    logps = torch.zeros(len(ids), keep, dtype=model.dtype)
+    logps = torch.zeros(len(ids), keep)
     entropy = torch.zeros_like(logps)
-    for rows in (learns, ~learns):
+    for rows, graph in ((learns, torch.is_grad_enabled()), (~learns, False)):
         if rows.any():
-            with torch.set_grad_enabled(rows is learns and torch.is_grad_enabled()):
+            with torch.set_grad_enabled(graph):
                 found, spread = _run(model, ids[rows], mask[rows], keep, temperature)
-            logps, entropy = logps.index_put((rows,), found), entropy.index_put((rows,), spread)
+            logps, entropy = logps.index_put((rows,), found.float()), entropy.index_put((rows,), spread.float())
     if not learns.any():
         logps = logps + 0.0 * sum(weight.sum() for weight in model.parameters())
     return logps, entropy

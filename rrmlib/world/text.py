@@ -9,7 +9,7 @@ learning without traces can then do is to choose and sharpen among them, and not
 
 Left out: training (`train/`).
 
-    rows = documents(2000, seed=0)        # [{"prompt": "<|im_start|>user\n...", "completion": "..."}, ...]
+    for query, said in documents(2000, seed=0): ...      # what the user asks, and what the assistant is to say
 """
 
 from __future__ import annotations
