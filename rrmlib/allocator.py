@@ -1,10 +1,9 @@
 """What the C library does with memory that torch gives back: keep it.
 
 By default glibc returns big blocks to the system as soon as they are freed, so each activation of each step is mapped
-and cleared anew, page by page: 8 to 40 % of a training step of the lab (docs/log.md, 2026-11-29). No number changes.
-
-Blocks of up to 32 MiB are kept, and 1 GiB of what is free at the end of the heap; so the process looks larger from
-outside than what it uses.
+and cleared anew, page by page: a tenth of a step of the lab's base (`measure/allocator.py`). No number changes. Blocks
+of up to 32 MiB are kept, and 1 GiB of what is free at the end of the heap, so from outside a process looks larger than
+what it uses.
 
 Left out: other C libraries (nothing is done there), memory of a GPU (torch keeps that itself).
 
