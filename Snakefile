@@ -23,6 +23,7 @@ if chosen := config.get("notebooks", "").split():  # some of them, and what they
     if unknown := set(chosen) - set(NOTEBOOKS):
         raise WorkflowError(f"profile {PROFILE} has no {', '.join(sorted(unknown))}; it has: {', '.join(NOTEBOOKS)}")
     NOTEBOOKS = chosen
+PARAMETERS = {name: resolve(name, profile=PROFILE) for name in NOTEBOOKS}
 FIGURES = {
     "evaluation": ["coverage", "sections", "position", "ranking"],
     "world": ["leaks", "base", "behaviours"],
@@ -36,22 +37,6 @@ FIGURES = {
 }
 # Judges that are asked for test-time compute alone: pools, budgets, candidates.
 COMPUTE = re.compile(r"\.(pool|b\d+|pairs|candidates)")
-# What a notebook reads of the lab, judges and models: ["named"] those in its parameters, "*" all but those of COMPUTE.
-# Those that the profile's lab.yaml does not have are left out.
-NEEDS = {
-    "world": {"judges": ["named"]},
-    "distillation": {"judges": ["named"], "models": ["named"]},
-    "rl": {"judges": ["named"], "models": ["named"]},
-    "ablation": {"judges": "*", "models": "*"},
-    "patterns": {
-        "judges": [
-            *["base-s", "base-s.t1", "base-s.careful", "rrm-s", "rrm-s.t1"],
-            *["distilled-s", "rm-r1-s", "rft-s", "grm-s"],
-        ]
-    },
-    "scaling": {"judges": ["rrm-s", "grm-s", "direct-s", "direct-rl-s", "scalar-s"], "models": ["base-s", "meta-s"]},
-}
-READS = {"scaling": (".pool", ".b"), "multi_response": (".pairs", ".candidates")}
 if profile["needs_recorded"]:
     try:
         data_dir()
@@ -79,21 +64,12 @@ def here(path):
 
 
 def needs(notebook):
-    """The marks of the lab's judges and models that a notebook reads, of every seed of the profile."""
+    """The marks of the lab's judges and models that a notebook's parameters name, of every seed of the profile."""
     found = []
-    parameters = resolve(notebook, profile=PROFILE)
     for each in LABS.values():
-        said = named(parameters, each)
-        for kind, mark in {"models": each.mark, "judges": each.judged_mark}.items():
-            wanted, known = NEEDS.get(notebook, {}).get(kind, []), getattr(each, kind)
-            for name in known:
-                compute = COMPUTE.search(name)
-                if compute and kind == "judges":
-                    read = compute[0].startswith(READS.get(notebook, ()))
-                else:
-                    read = wanted == "*" or name in wanted or ("named" in wanted and name in said)
-                found += [here(mark(name))] if read else []
-    return found
+        judges, models = named(PARAMETERS[notebook], each)
+        found += [each.judged_mark(name) for name in judges] + [each.mark(name) for name in models]
+    return [here(mark) for mark in found]
 
 
 # Notebook distillation computes longest: what it reads is made first, and the rest beside it.
@@ -182,12 +158,12 @@ for notebook in NOTEBOOKS:
             notebook=f"notebooks/{notebook}.ipynb",
             parameters=f"params/{PROFILE}/{notebook}.yaml",
             library=sources(notebook),
-            data=inputs(resolve(notebook, profile=PROFILE)),
+            data=inputs(PARAMETERS[notebook]),
         output:
             kept(figures(notebook)),
             executed=f"runs/{PROFILE}/notebooks/{notebook}.ipynb",
         params:
-            values=resolve(notebook, profile=PROFILE),
+            values=PARAMETERS[notebook],
         log: f"runs/{PROFILE}/log/{notebook}.txt"
         threads: profile["threads"]
         priority: SCALING if notebook == "scaling" else NOTEBOOK

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 WARM = 20
@@ -26,19 +27,19 @@ def worker(kept: bool, steps: int) -> None:
     import torch
 
     from rrmlib.allocator import keep
-    from rrmlib.lab import load
+    from rrmlib.lab import Context, load
     from rrmlib.train.fit import fit
     from rrmlib.train.recipe import parse
-    from rrmlib.world.data import Renderer
-    from rrmlib.world.text import documents, tokenizer
+    from rrmlib.world.data import text
+    from rrmlib.world.text import tokenizer
 
     if kept and not keep():
         sys.exit("this C library cannot be told")
     torch.set_num_threads(1)
-    stated = dict(load("laptop").models["base-s"].recipe) | {"steps": steps, "save_every": 0}
-    before, after = Renderer(None).around()
-    texts = documents(steps * stated["batch"], seed=0)
-    rows = [{"prompt": before + asked + after, "completion": said} for asked, said in texts]
+    base = load("laptop").models["base-s"]
+    stated = {**base.recipe, "steps": steps, "save_every": 0}
+    model = replace(base, options={"documents": steps * stated["batch"]})
+    rows = text(Context(model, seed=0, world={}, splits=dict, parent=None, of=(), prompt=None, log=str)).rows
     with tempfile.TemporaryDirectory() as folder:
         out = fit(parse(stated), rows=rows, out=Path(folder) / "base", seed=0, tokenizer=tokenizer(), log=str)
         with (out / "steps.csv").open(encoding="utf-8") as file:

@@ -167,13 +167,14 @@ def inputs(values: Mapping[str, Any]) -> list[Path]:
     return sorted(found)
 
 
-def named(values: Mapping[str, Any], each: lab.Lab) -> set[str]:
-    """The judges and models of a lab that a run's parameters name, at whatever depth; a judge that is a name and one of
-    `forced` (base-s.careful); and the models that a named one is made from."""
+def named(values: Mapping[str, Any], each: lab.Lab) -> tuple[list[str], list[str]]:
+    """(judges, models) of a lab that a run's parameters name, at whatever depth: a notebook reads no others. A judge
+    may be a name and one of `forced` (base-s.careful); with a model come those that it is made from."""
     found = _texts(values)
     found |= {f"{name}.{how}" for name in found for how in values.get("forced", ())}
-    models = {name for name in found if name in each.models}
-    return {name for name in found if name in each.judges}.union(models, *(each.ancestors(name) for name in models))
+    models = {name for name in each.models if name in found}
+    models = models.union(*(each.ancestors(name) for name in models))
+    return [name for name in each.judges if name in found], [name for name in each.models if name in models]
 
 
 def _texts(value: Any) -> set[str]:

@@ -214,8 +214,18 @@ def test_what_the_labs_notebooks_read_is_named_by_their_parameters(profile, monk
         p = resolve(notebook, profile=profile)
         forced = [f"{p.get('model', p.get('base'))}.{how}" for how in p.get("forced", [])]
         read = {*p.get("names", []), *p.get("sampled", []), *p.get("lists", []), *p.get("meta_of", []), *forced}
-        found = named(p, each)
-        assert {name for name in read if name in each.judges} <= found
-    assert "base-s" in found  # a parent, for the cost of its children
-    assert "grm-s" in found
-    assert "grm-s" not in named(resolve("rl", profile=profile), each)
+        judges, models = named(p, each)
+        assert {name for name in read if name in each.judges} <= set(judges)
+    assert "base-s" in models  # a parent, for the cost of its children
+    assert "base-s" not in judges
+    assert "grm-s" in judges
+    assert "grm-s" not in named(resolve("rl", profile=profile), each)[0]
+
+
+def test_pools_budgets_and_candidates_are_read_by_the_notebooks_that_name_them(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    each = lab.load("laptop", 0)
+    scaling, multi = (named(resolve(name, profile="laptop"), each) for name in ("scaling", "multi_response"))
+    assert {"rrm-s.pool", "grm-s.pool", "rrm-s.b0", "rrm-s.b108", "direct-s", "scalar-s"} <= set(scaling[0])
+    assert {"base-s", "meta-s"} <= set(scaling[1])
+    assert multi[0] == ["rrm-s.pairs", "scalar-s.candidates"]
