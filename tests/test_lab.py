@@ -115,6 +115,15 @@ def test_a_model_is_made_once_after_its_parents(fakes):
     assert len(fakes.asked) == 3
 
 
+def test_training_and_judging_keep_freed_memory(fakes, monkeypatch):
+    kept = []
+    monkeypatch.setattr(lab, "keep", lambda: kept.append(True))
+    lab.train(lab.load("p"), "tuned")
+    assert len(kept) == 2  # base-s and itself
+    lab.judge(lab.load("p"), "tuned", quiet=True, log=lambda _: None)
+    assert len(kept) == 3
+
+
 def test_what_a_data_function_is_told(fakes):
     there = lab.load("p")
     lab.train(there, "meta")
