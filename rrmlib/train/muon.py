@@ -12,12 +12,12 @@ Left out: FSDP and DeepSpeed, which want to build the optimiser themselves and s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from torch.optim import AdamW, Muon, Optimizer
 
 from rrmlib.train.recipe import Pretrain
+from rrmlib.train.trainer import side_by_side
 
 MOMENTUM = 0.95
 
@@ -33,12 +33,7 @@ class Together(Optimizer):
 
     def step(self, closure: Any = None) -> Any:
         loss = None if closure is None else closure()
-        here, others = self.optimizers[:2], self.optimizers[2:]  # AdamW's is short: this thread takes one more
-        with ThreadPoolExecutor(max(1, len(others))) as threads:
-            beside = threads.map(lambda each: each.step(), others)  # they begin now
-            for each in here:
-                each.step()
-            list(beside)
+        side_by_side(lambda each: each.step(), self.optimizers, here=2)  # AdamW's is short
         return loss
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Left out: architectures (`pretrain.py`), the folder that comes out (`fit.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from trl import SFTConfig, SFTTrainer
 from rrmlib.engines.local import Chat
 from rrmlib.train.data import IGNORED, Log, Row, completions, need
 from rrmlib.train.recipe import Pretrain, Sft
-from rrmlib.train.trainer import Logged, arguments, batches
+from rrmlib.train.trainer import Logged, arguments, batches, side_by_side
 
 
 class Summed(torch.autograd.Function):
@@ -68,9 +67,7 @@ class Trainer(Logged, SFTTrainer):
             loss = self._loss(model, part, num_items_in_batch)
             return loss.detach(), torch.autograd.grad(loss, weights)
 
-        with ThreadPoolExecutor(max(1, len(parts) - 1)) as threads:
-            others = threads.map(run, parts[1:])  # they begin now; this thread takes the first part
-            losses, gradients = zip(run(parts[0]), *others, strict=True)
+        losses, gradients = zip(*side_by_side(run, parts), strict=True)
         # Added in the order of the rows, whoever was first: the weights do not depend on how many cores there are.
         return Summed.apply(sum(losses), [sum(each) for each in zip(*gradients, strict=True)], *weights)
 

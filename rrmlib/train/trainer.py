@@ -17,9 +17,10 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ from torch.utils.data import Sampler
 
 from rrmlib.train.data import order
 from rrmlib.train.recipe import Batched, Common
+
+Share = TypeVar("Share")
+Done = TypeVar("Done")
 
 
 class FitError(RuntimeError):
@@ -44,6 +48,15 @@ class Fixed(Sampler):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+def side_by_side(run: Callable[[Share], Done], shares: Sequence[Share], here: int = 1) -> list[Done]:
+    """run(share) of each, in order: the first `here` in the calling thread, which would only wait, each other one in
+    its own. For work that torch does outside the interpreter's lock, and shares that write nothing in common."""
+    others = shares[here:]
+    with ThreadPoolExecutor(max(1, len(others))) as threads:
+        beside = threads.map(run, others)  # they begin now
+        return [*map(run, shares[:here]), *beside]
 
 
 def arguments(kind: Any, recipe: Common, work: Path, seed: int, **more: Any) -> Any:
