@@ -372,6 +372,14 @@ def shipped(lab: Lab, name: str) -> Path | None:
     return folder if folder and artefact.mark(folder, lab.key(name)).is_file() else None
 
 
+def elsewhere(lab: Lab, name: str) -> Path | None:
+    """The folder of another profile that holds `name`, made from just what it is made from here: seed 0 of a study is
+    the laptop's, as far as the recipes are."""
+    key = lab.key(name)
+    folders = sorted(lab.folder.parent.parent.glob(f"*/seed{lab.seed}/models/{name}"))
+    return next((folder for folder in folders if artefact.mark(folder, key).is_file()), None)
+
+
 def ship(lab: Lab, name: str) -> Path:
     """Put a trained model into the library's own folder, as float16. Raises ParameterError: not trained, or not to be
     shipped."""
@@ -464,8 +472,9 @@ def splits(lab: Lab) -> dict[str, list[Item]]:
 def train(lab: Lab, name: str, *, fresh: bool = False, log: Callable[[str], Any] = say) -> Path:
     """The model's folder, made where it is not there, after its parents.
 
-    `fresh` makes this model again even if it is there, from nothing, and takes no model that came with the library,
-    neither for it nor for its ancestors. Raises ParameterError, and what training raises.
+    What another profile made from the same is copied. `fresh` makes this model again even if it is there, from nothing,
+    and takes none that came with the library or is elsewhere, neither for it nor for its ancestors. Raises
+    ParameterError, and what training raises.
     """
     for each in lab.ancestors(name):
         _make(lab, each, fresh=fresh, force=fresh and bool(artefact.about(lab.path(each)).get("shipped")), log=log)
@@ -473,13 +482,17 @@ def train(lab: Lab, name: str, *, fresh: bool = False, log: Callable[[str], Any]
 
 
 def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str], Any]) -> Path:
-    model, ready = lab.models[name], None if fresh else shipped(lab, name)
+    model, library, other = lab.models[name], None, None
+    if not fresh:
+        library, other = shipped(lab, name), elsewhere(lab, name)
 
     def build(folder: Path) -> None:
-        if ready is not None:
-            log(f"{name}: came with the library (RRM_FRESH=1 or --fresh trains it)")
+        if ready := library or other:
+            source = "came with the library" if library else f"copied from {ready}"
+            log(f"{name}: {source} (RRM_FRESH=1 or --fresh trains it)")
             shutil.copytree(ready, folder, ignore=shutil.ignore_patterns(".key-*.json"))
-            _recast(folder, "float32")
+            if library:
+                _recast(folder, "float32")
             return
         log(f"{name}: {model.recipe['recipe']}{' from ' + model.parent if model.parent else ''}")
         _settle(lab)
@@ -512,7 +525,8 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             _recast(folder, "float16")
             _recast(folder, "float32")
 
-    note = {"name": name, "recipe": dict(model.recipe), "seed": lab.seed, "shipped": ready is not None}
+    came = bool(library or (other and artefact.about(other).get("shipped")))
+    note = {"name": name, "recipe": dict(model.recipe), "seed": lab.seed, "shipped": came}
     return artefact.ensure(lab.path(name), lab.key(name), build, note=note, force=force, log=log)
 
 

@@ -312,6 +312,46 @@ def test_fresh_takes_nothing_that_shipped_and_makes_what_is_named_again(fakes):
     assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned", "tuned"], "the base is trained by now"
 
 
+def test_what_another_profile_made_from_the_same_is_copied(fakes):
+    first = lab.load("p")
+    lab.train(first, "tuned")
+    for profile, steps in (("same", 1), ("more", 2)):
+        shutil.copytree("params/p", f"params/{profile}")
+        file = Path(f"params/{profile}/lab.yaml")
+        stated = yaml.safe_load(file.read_text())
+        stated["models"]["tuned"]["steps"] = steps
+        file.write_text(yaml.safe_dump(stated))
+    fakes.asked.clear()
+    lines: list[str] = []
+    lab.train(lab.load("same"), "tuned", log=lines.append)
+    assert not fakes.asked
+    assert [line.split(" (")[0] for line in lines] == [
+        f"{name}: copied from {first.path(name)}" for name in ("base-s", "tuned")
+    ]
+    assert weights(lab.load("same").path("tuned")) == weights(first.path("tuned"))
+    lab.train(lab.load("more"), "tuned")
+    assert [asked["name"] for asked in fakes.asked] == ["tuned"], "another recipe is another model; its base is shared"
+    lab.train(lab.load("same", seed=1), "base-s")
+    assert [asked["name"] for asked in fakes.asked] == ["tuned", "base-s"], "another seed is another model"
+    lab.train(lab.load("same"), "tuned", fresh=True)
+    assert fakes.asked[-1]["name"] == "tuned", "fresh copies nothing"
+
+
+def test_a_copy_of_what_shipped_counts_as_shipped(fakes):
+    there = lab.load("p")
+    lab.train(there, "base-s")
+    lab.ship(there, "base-s")
+    shutil.rmtree("runs")
+    lab.train(there, "base-s")
+    shutil.rmtree("library")
+    shutil.copytree("params/p", "params/q")
+    other = lab.load("q")
+    lab.train(other, "base-s")
+    fakes.asked.clear()
+    lab.train(other, "tuned", fresh=True)
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned"]
+
+
 def test_lab_addresses(fakes, tmp_path, monkeypatch):
     assert lab_address("lab:rrm-s") == "lab:rrm-s@laptop/0"
     assert lab_address("lab:rrm-s", "p", 2) == "lab:rrm-s@p/2"
