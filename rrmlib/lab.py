@@ -13,6 +13,7 @@ is ours: `from` (the model it starts from), `of` (one or more models that its da
 
 All lies in runs/<profile>/seed<k>/: world/<split>.jsonl, models/<name>/, judged/<name>/; each is an artefact with a
 key (`rrmlib.artefact`), so a second run makes nothing, and what stood there stays until its successor is whole. What
+another profile made from just the same is copied. What
 the judges said is in the profile's trace store, under benchmark `Lab.benchmark(split)`.
 
 Left out: the world (`world/`), training itself (`train/`), which runs at once (the Snakefile).
@@ -73,6 +74,17 @@ DATA: dict[str, Named] = {  # data -> f(Context) -> (rows, valid) or Data
     "meta": "rrmlib.world.data:meta",
     "solutions": "rrmlib.world.data:solutions",
     "own_right": "rrmlib.world.data:own_right",
+}
+OPTIONS: dict[str, tuple[str, ...]] = {  # data -> the options that its function reads; any other is refused
+    "text": ("documents", "kinds"),
+    "rl": ("lists", "noise", "thinking"),
+    "verdicts": ("split", "noise"),
+    "pairs": ("noise",),
+    "distilled": ("n", "filter", "traces", "first", "second"),
+    "rft": ("n", "lists", "samples", "plain", "hinted", "reject", "draw"),
+    "meta": ("samples", "draw"),
+    "solutions": ("documents",),
+    "own_right": ("n", "noise", "draw"),
 }
 REWARDS: dict[str, Named] = {  # reward -> f(prompt) -> what `fit` takes as reward; random: f(seed, whose states)
     "verdict": "rrmlib.rewards:verdict_reward",
@@ -263,6 +275,10 @@ def load(profile: str, seed: int = 0) -> Lab:
         for parent in model.parents:
             if parent not in models:
                 raise ParameterError(f"{file}: model {model.name!r} is made from {parent!r}, which is not there")
+        if world.get("noise") and model.options.get("noise"):
+            raise ParameterError(
+                f"{file}: model {model.name!r}: noise of the world and of the data flip the same labels; state one"
+            )
     try:
         tuple(TopologicalSorter({name: model.parents for name, model in models.items()}).static_order())
     except CycleError as e:
@@ -304,6 +320,10 @@ def _read_model(name: str, values: dict[str, Any], where: str) -> Model:
     for key, names in (("data", DATA), ("reward", REWARDS)):
         if key in ours and ours[key] not in names:
             raise ParameterError(f"{where}: {key}: unknown {ours[key]!r}; known: {', '.join(names)}")
+    for option in options:
+        if option not in OPTIONS[ours["data"]]:
+            known = ", ".join(OPTIONS[ours["data"]])
+            raise ParameterError(f"{where}: data: {ours['data']} has no option {option!r}; it has: {known}")
     try:
         if "format" in ours:
             load_prompt(ours["format"])
@@ -375,9 +395,24 @@ def shipped(lab: Lab, name: str) -> Path | None:
 def elsewhere(lab: Lab, name: str) -> Path | None:
     """The folder of another profile that holds `name`, made from just what it is made from here: seed 0 of a study is
     the laptop's, as far as the recipes are."""
-    key = lab.key(name)
     folders = sorted(lab.folder.parent.parent.glob(f"*/seed{lab.seed}/models/{name}"))
-    return next((folder for folder in folders if artefact.mark(folder, key).is_file()), None)
+    there = (each for each in folders if each != lab.path(name) and artefact.mark(each, lab.key(name)).is_file())
+    return next(there, None)
+
+
+def _copied(source: Path, folder: Path, key: str) -> bool:
+    """Whether `folder` is now a copy of a model of this key, without its mark. Another process may make the source
+    again meanwhile: then there is no copy."""
+    try:
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".key-*.json"))
+    except (shutil.Error, FileNotFoundError):
+        pass  # it went while it was read
+    else:
+        if artefact.mark(source, key).is_file():
+            shutil.rmtree(folder.with_name(f"{folder.name}.work"), ignore_errors=True)  # of a training that was stopped
+            return True
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
 
 
 def ship(lab: Lab, name: str) -> Path:
@@ -477,20 +512,22 @@ def train(lab: Lab, name: str, *, fresh: bool = False, log: Callable[[str], Any]
     ParameterError, and what training raises.
     """
     for each in lab.ancestors(name):
-        _make(lab, each, fresh=fresh, force=fresh and bool(artefact.about(lab.path(each)).get("shipped")), log=log)
+        about = artefact.about(lab.path(each))
+        force = fresh and bool(about.get("shipped") or about.get("copied"))
+        _make(lab, each, fresh=fresh, force=force, log=log)
     return _make(lab, name, fresh=fresh, force=fresh, log=log)
 
 
 def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str], Any]) -> Path:
-    model, library, other = lab.models[name], None, None
-    if not fresh:
-        library, other = shipped(lab, name), elsewhere(lab, name)
+    model, library = lab.models[name], None if fresh else shipped(lab, name)
+    note = {"name": name, "recipe": dict(model.recipe), "seed": lab.seed, "shipped": library is not None}
 
     def build(folder: Path) -> None:
-        if ready := library or other:
+        ready = library or (None if fresh else elsewhere(lab, name))
+        note["copied"] = ready is not None and _copied(ready, folder, lab.key(name))
+        if note["copied"]:
             source = "came with the library" if library else f"copied from {ready}"
             log(f"{name}: {source} (RRM_FRESH=1 or --fresh trains it)")
-            shutil.copytree(ready, folder, ignore=shutil.ignore_patterns(".key-*.json"))
             if library:
                 _recast(folder, "float32")
             return
@@ -525,8 +562,6 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             _recast(folder, "float16")
             _recast(folder, "float32")
 
-    came = bool(library or (other and artefact.about(other).get("shipped")))
-    note = {"name": name, "recipe": dict(model.recipe), "seed": lab.seed, "shipped": came}
     return artefact.ensure(lab.path(name), lab.key(name), build, note=note, force=force, log=log)
 
 
@@ -583,8 +618,14 @@ def judged(lab: Lab, name: str) -> list[Judgment]:
     if not lab.judged_mark(name).is_file():
         command = f"rrm lab judge {name} --profile {lab.profile} --seed {lab.seed}"
         raise ParameterError(f"judge {name!r} has not judged what it is to judge now: {command}")
+    entry = lab.judge(name)
     with Store(store(lab), readonly=True) as texts:
-        return texts.judgments(judge=name, benchmark=lab.benchmark(lab.judge(name).split))
+        said = texts.judgments(judge=name, benchmark=lab.benchmark(entry.split))
+    if not entry.limit:
+        return said
+    # With another limit before, it was asked more: what is beyond this one is of a judge of then.
+    asked = {item.id for item in items(lab, entry.split)[: entry.limit]}
+    return [judgment for judgment in said if judgment.item in asked]
 
 
 def store(lab: Lab) -> Path:

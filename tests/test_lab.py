@@ -84,6 +84,7 @@ def fakes(tmp_path, monkeypatch) -> Fakes:
     monkeypatch.setattr(lab, "FIT", found.fit)
     monkeypatch.setattr(lab, "TOKENIZER", lambda: "a tokenizer")
     monkeypatch.setitem(lab.DATA, "toy", found.data)
+    monkeypatch.setitem(lab.OPTIONS, "toy", ("share", "noise"))
     monkeypatch.setitem(params.SHIPPED, "base-s", tmp_path / "library" / "base-s")
     monkeypatch.delenv("RRM_FRESH", raising=False)
     write(STATED)
@@ -199,6 +200,11 @@ def test_a_failed_training_leaves_the_old_model_and_its_checkpoints(fakes):
         ({"a": {**SFT, "from": "b"}, "b": {**SFT, "from": "a"}}, r"lab\.yaml: models are made from each other: "),
         ({"a": {**SFT, "stpes": 1}}, r"lab\.yaml: model 'a': .*stpes"),
         ({"a": {**SFT, "data": "tyo"}}, r"lab\.yaml: model 'a': data: unknown 'tyo'; known: text, "),
+        (
+            {"a": {**SFT, "data": {"name": "toy", "shrae": 1}}},
+            r"model 'a': data: toy has no option 'shrae'; it has: share",
+        ),
+        ({"a": {**SFT, "data": {"name": "distilled", "noise": 0.1}}}, r"distilled has no option 'noise'; it has: n, "),
         ({"a": {**SFT, "format": "rmr"}}, r"lab\.yaml: model 'a': unknown prompt 'rmr'"),
         ({"a": {**SFT, "reward": "verdict"}}, r"lab\.yaml: model 'a': recipe sft takes no 'reward'"),
         ({"a": {**SFT, "recipe": "stf"}}, r"lab\.yaml: model 'a': .*'stf'"),
@@ -214,6 +220,16 @@ def test_a_wrong_model_is_named_in_one_line(fakes, models, says):
     with pytest.raises(ParameterError, match=says) as e:
         lab.load("p")
     assert "\n" not in str(e.value)
+
+
+def test_options_are_stated_for_all_data_and_labels_are_not_flipped_back(fakes):
+    assert set(lab.OPTIONS) == set(lab.DATA)
+    noisy = {**SFT, "data": {"name": "toy", "noise": 0.1}}
+    write(STATED | {"models": {**STATED["models"], "tuned": noisy}})
+    lab.load("p")
+    write(STATED | {"world": {"n": 3, "noise": 0.25}, "models": {**STATED["models"], "tuned": noisy}})
+    with pytest.raises(ParameterError, match="model 'tuned': noise of the world and of the data"):
+        lab.load("p")
 
 
 @pytest.mark.parametrize(
@@ -259,6 +275,16 @@ def test_a_judge_is_put_to_the_test_split_and_reads_from_the_store_again(fakes):
     again = changed("tuned", steps=2)
     with pytest.raises(ParameterError, match="rrm lab judge tuned --profile p --seed 0"):
         lab.judged(again, "tuned")
+
+
+def test_what_was_asked_beyond_a_limit_of_now_is_not_read(fakes):
+    lab.judge(lab.load("p"), "tuned", quiet=True, log=lambda _: None)
+    write(STATED | {"judges": [{**STATED["judges"][0], "limit": 2}]})
+    there = lab.load("p")
+    lab.judge(there, "tuned", quiet=True, log=lambda _: None)
+    assert {judgment.item for judgment in lab.judged(there, "tuned")} == {"q0", "q1"}
+    with Store(lab.store(there), readonly=True) as store:
+        assert len({judgment.item for judgment in store.judgments(judge="tuned")}) == 3, "texts are kept"
 
 
 def test_the_worlds_files_are_what_benchmark_pairs_reads(fakes):
@@ -333,8 +359,28 @@ def test_what_another_profile_made_from_the_same_is_copied(fakes):
     assert [asked["name"] for asked in fakes.asked] == ["tuned"], "another recipe is another model; its base is shared"
     lab.train(lab.load("same", seed=1), "base-s")
     assert [asked["name"] for asked in fakes.asked] == ["tuned", "base-s"], "another seed is another model"
+    fakes.asked.clear()
     lab.train(lab.load("same"), "tuned", fresh=True)
-    assert fakes.asked[-1]["name"] == "tuned", "fresh copies nothing"
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "tuned"], "fresh trains what was copied before"
+
+
+def test_a_model_that_is_made_again_while_it_is_copied_is_not_copied(fakes, monkeypatch):
+    there = lab.load("p")
+    lab.train(there, "base-s")
+    shutil.copytree("params/p", "params/q")
+    copytree = shutil.copytree
+
+    def meanwhile(source, target, **options):
+        found = copytree(source, target, **options)
+        there.mark("base-s").unlink(missing_ok=True)  # another process puts its successor there
+        return found
+
+    other = lab.load("q")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", meanwhile)
+        lab.train(other, "base-s")
+    assert [asked["name"] for asked in fakes.asked] == ["base-s", "base-s"], "it was trained"
+    assert not artefact.about(other.path("base-s"))["copied"]
 
 
 def test_a_copy_of_what_shipped_counts_as_shipped(fakes):

@@ -222,6 +222,21 @@ def test_what_the_labs_notebooks_read_is_named_by_their_parameters(profile, monk
     assert "grm-s" not in named(resolve("rl", profile=profile), each)[0]
 
 
+def test_what_is_read_of_some_seeds_is_asked_of_no_others(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    labs = [lab.load("study", seed) for seed in range(3)]
+    p = resolve("ablation", profile="study") | {"seeds": [0, 1], "arm_seeds": [1], "few_seeds": [2], "size_seeds": [0]}
+    asked = [set(named(p, each)[0]) for each in labs]
+    assert ["rrm-s" in each for each in asked] == [True, True, True], "a contrast, and where noise begins"
+    assert ["direct-s" in each for each in asked] == [True, True, True]
+    assert ["plain-s" in each for each in asked] == [False, True, False]
+    assert ["own-s" in each for each in asked] == [False, False, True]
+    assert ["rrm-xs" in each for each in asked] == [True, False, False]
+    of_one = [named(resolve("rl", profile="study"), each) for each in labs]
+    assert "rrm-s" in of_one[0][0]
+    assert of_one[1:] == [([], [])] * 2, "notebook rl reads seed 0"
+
+
 def test_pools_budgets_and_candidates_are_read_by_the_notebooks_that_name_them(monkeypatch):
     monkeypatch.chdir(ROOT)
     each = lab.load("laptop", 0)

@@ -56,9 +56,16 @@ def gather(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:
     """One row per judgment of these judges of lab.yaml, in every lab (one lab per seed); columns as `readings`.
 
     A judge with a temperature has mode "sampled", and its name loses a final ".t1"; others are "greedy". Raises
-    ParameterError, with the command to give, for a judge that is not there or has not judged.
+    ParameterError, with the command to give, for a judge that is not there and for all that have not judged.
     """
     parts = []
+    for lab in labs:
+        if missing := [name for name in dict.fromkeys(names) if not lab.judged_mark(name).is_file()]:
+            raise ParameterError(
+                f"{lab.profile}, seed {lab.seed}: not asked yet what they are to judge now: {', '.join(missing)}; "
+                f"make figures PROFILE={lab.profile} NOTEBOOKS=... asks whom a notebook needs, or: "
+                f"rrm lab judge {' '.join(missing)} --profile {lab.profile} --seed {lab.seed}"
+            )
     for lab in labs:
         shown: dict[str, Sequence[Item]] = {}
         for name in names:
@@ -231,15 +238,20 @@ def sections(rows: pd.DataFrame, *, pooled: bool = False) -> pd.DataFrame:
 
 
 def form(table: pd.DataFrame, *by: str) -> pd.DataFrame:
-    """A table of `sections` to read: a row per judge and mode (or `by`), percent with interval by section, length in
-    tokens, and the shares (%) that were read, unparsed and truncated."""
-    columns = {s: s for s in ("overall", *SECTIONS, "unseen", "lists") if s in set(table["section"])}
+    """A table of `sections` to read: a row per judge and mode (or `by`), percent with interval by section; of the four
+    sections together the comparisons n, the length in tokens and the shares (%) read, unparsed and truncated; and what
+    was read of the sections that stand apart."""
+    columns = [s for s in ("overall", *SECTIONS, "unseen", "lists") if s in set(table["section"])]
     out = []
     for key, part in table.groupby(list(by or ("judge", "mode")), sort=False):
-        cells = {row["section"]: percent(row) for _, row in part.iterrows()}
-        row = dict(zip(by or ("judge", "mode"), key)) | {s: cells.get(s, "") for s in columns}
-        shares = {s: f"{100 * part[s].mean():.1f}" for s in ("read", "unparsed", "truncated")}
-        out.append({**row, "tokens": f"{part['tokens'].mean():.0f}", **shares})
+        there = {row["section"]: row for _, row in part.iterrows()}
+        row = dict(zip(by or ("judge", "mode"), key))
+        row |= {s: percent(there[s]) if s in there else "" for s in columns}
+        whole = there.get("overall", part.iloc[0])
+        row |= {"n": f"{whole['n']:,}", "tokens": f"{whole['tokens']:.0f}"}
+        row |= {s: f"{100 * whole[s]:.1f}" for s in ("read", "unparsed", "truncated")}
+        apart = [s for s in columns if s in ("unseen", "lists")]
+        out.append(row | {f"read, {s}": f"{100 * there[s]['read']:.1f}" if s in there else "" for s in apart})
     return pd.DataFrame(out)
 
 

@@ -87,8 +87,10 @@ def curves(labs: Sequence[Lab], names: Sequence[str], *, window: int = 9) -> pd.
 
 
 def cost(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:
-    """What a model cost: parameters, steps, tokens trained on and rolled out, FLOPs (6 N a trained token, 2 N a rollout
-    token), seconds; `flops_all` and `seconds_all` with all that it is made from. `note`: what its card says of data."""
+    """What a model cost: parameters, steps, tokens trained on and rolled out in RL, FLOPs (6 N a trained token, 2 N a
+    rollout token), seconds of training; `flops_all` and `seconds_all` with all that it is made from. `note`: what its
+    card says of data. A group without contrast, which is run forward alone, counts as trained. What was drawn to make
+    data (rejective fine-tuning, the meta RM, a model's own right judgments) is in none of them."""
     out = []
     for lab in labs:
         for name in names:
@@ -123,7 +125,8 @@ def _cost(lab: Lab, name: str) -> dict[str, Any]:
 
 
 def start_of(lab: Lab, name: str) -> str:
-    """The judge that asks the parent of this judge's model the same in the same way; empty where lab.yaml has none."""
+    """The judge that asks the parent of this judge's model for the same split in the same format, at the same
+    temperature (its limits may differ); empty where lab.yaml has none."""
     model, mine = lab.models.get(lab.judge_model(name)), lab.judges[name]
     for other, entry in lab.judges.items():
         same = ("format", "temperature", "template_args")
@@ -185,8 +188,9 @@ def ablation_form(table: pd.DataFrame) -> pd.DataFrame:
         for section, name in names.items():
             there = section in by.index and by["read"][section] >= UNREADABLE
             row[name] = percent(by.loc[section]) if there else "cannot be read" if section in by.index else ""
-        row["read"] = f"{100 * by['read'].mean():.1f}"
-        start, read = by["start"].get("overall", math.nan), by["start_read"].mean()
+        whole = by.loc["overall"] if "overall" in by.index else by.iloc[0]
+        row["read"] = f"{100 * whole['read']:.1f}"
+        start, read = by["start"].get("overall", math.nan), by["start_read"].get("overall", math.nan)
         row["start"] = "" if math.isnan(start) else f"{100 * start:.1f}"
         if read < UNREADABLE:
             row["start"] = "cannot be read"

@@ -100,7 +100,8 @@ class Pretrain(Batched):
 
 
 class Grpo(Common):
-    """Group-relative policy optimisation (2402.03300, eq. 3), one update per rollout batch.
+    """Group-relative policy optimisation (2402.03300, eq. 3), one update per rollout batch: the ratio to the policy
+    that drew the completions is then 1, and `clip` binds nowhere but in tests of the loss.
 
     `prompts` x `samples` completions a step, each of at most `max_tokens`. With `swap_groups` the samples of both
     orders of a comparison (two rows with the same "group") share one group of 2 x `samples`. Advantage: (r - mean) /

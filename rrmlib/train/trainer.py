@@ -2,7 +2,7 @@
 
 `Logged` is mixed in before TRL's trainer: it adds seconds and tokens to each log line, stops at a loss or gradient
 that is not finite (before anything of that step is saved), and makes a checkpoint that could not be written vanish
-with a clear error while the one before stays.
+with a clear error while the one before stays. `side_by_side` runs the shares of one step in threads.
 
 Left out: the losses (TRL's), data (`data.py`), the final folder (`fit.py`).
 

@@ -45,7 +45,8 @@ def distilled(c: Context) -> Data:
     Option `n` takes the first n items. `filter`: "corrected" (wrong traces are rewritten, as published), "dropped"
     (wrong traces are left out) or "random" (the control: as many of the first oracle's traces as "dropped" keeps,
     right or wrong, by chance). A trace that an engine could not give, and a rewritten one that still misses the label,
-    is left out; the note gives the numbers.
+    is left out; the note gives the numbers. `traces: false` gives the same rows with the right verdict alone in the
+    place of the trace (the arm "answers only").
     """
     from rrmlib.lab import Data
 
@@ -68,9 +69,12 @@ def distilled(c: Context) -> Data:
         used |= {i: r.text for i, r in zip(wrong, again) if is_right(prompt, r.text, *tasks[i], r.finish)}
     elif way == "random":
         used = {i: said[i].text for i in stream("random control", c.seed).sample(had, len(right))}
+    if bare := not c.options.get("traces", True):
+        used = {i: bare_verdict(prompt.parser, shown_label(*tasks[i]) == "first") for i in used}
     rows = [{"prompt": render.prompt(prompt.messages(*tasks[i])), "completion": used[i]} for i in sorted(used)]
     came = f"{len(had)}{f' of {len(said)}' if len(had) < len(said) else ''} traces of the first oracle"
-    note = f"{came}, {len(wrong)} wrong ({len(wrong) / len(had):.0%}); {way}: {len(rows)} used."
+    share = f"{len(wrong)} wrong ({len(wrong) / len(had):.0%})"
+    note = f"{came}, {share}; {way}: {len(rows)} used{', the verdict alone' * bare}."
     c.log(f"distilled: {note}")
     return Data(rows, (), note)
 

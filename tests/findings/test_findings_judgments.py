@@ -173,10 +173,26 @@ def test_a_lab_is_read_and_what_is_missing_names_its_command(tmp_path, monkeypat
     assert (rows["profile"] + rows["seed"] == "p0").all()
     with pytest.raises(ParameterError, match=r"rrm lab judge base-s --profile p --seed 0"):
         gather([made.lab()], ["base-s"])
+    with pytest.raises(ParameterError, match=r"p, seed 0: not asked yet .*: base-s, cold-s; make figures PROFILE=p "):
+        gather([made.lab()], ["base-s", "rrm-s", "cold-s"])
     with pytest.raises(ParameterError, match=r"no judge 'nobody'"):
         gather([made.lab()], ["nobody"])
     with pytest.raises(ParameterError, match=r"no judges given"):
         gather([made.lab()], [])
+
+
+def test_what_is_printed_of_coverage_is_that_of_the_four_sections():
+    rows = rows_of("j", {"careful": 1})
+    rows.loc[rows["section"] == "unseen", "state"] = str(State.TRUNCATED)
+    rows.loc[rows["section"] == "unseen", "tokens"] = 10_000
+    table = sections(rows)
+    printed = judgments.form(table).iloc[0]
+    overall = table[table["section"] == "overall"].iloc[0]
+    assert printed["n"] == str(overall["n"])
+    assert (printed["read"], printed["truncated"], printed["read, unseen"]) == ("100.0", "0.0", "0.0")
+    assert float(printed["tokens"]) == round(overall["tokens"]) < 1_000
+    alone = judgments.form(table[table["section"] == "unseen"]).iloc[0]
+    assert alone["read"] == alone["read, unseen"] == "0.0"
 
 
 def test_the_interval_is_that_of_stats_on_comparisons():

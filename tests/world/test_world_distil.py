@@ -70,6 +70,14 @@ def test_three_filters(items):
     assert [row for row in made["corrected"].rows if row in made["dropped"].rows] == made["dropped"].rows
 
 
+def test_answers_alone_are_on_the_very_pairs_of_the_traces(items):
+    traces, answers = make(items, n=60), make(items, n=60, traces=False)
+    assert [row["prompt"] for row in answers.rows] == [row["prompt"] for row in traces.rows]
+    assert {row["completion"] for row in answers.rows} == {"<answer>[[A]]</answer>", "<answer>[[B]]</answer>"}
+    assert all(t["completion"].endswith(a["completion"]) for t, a in zip(traces.rows, answers.rows, strict=True))
+    assert answers.note.endswith("60 used, the verdict alone.")
+
+
 def test_the_first_n_and_a_filter_that_is_none(items):
     said = []
     assert len(make(items, said.append, n=40).rows) == 40
