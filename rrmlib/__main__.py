@@ -260,6 +260,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _lab(options: argparse.Namespace) -> int:
     from rrmlib import lab as room
+    from rrmlib.origins import ship
 
     lab = room.load(options.profile, options.seed)
     fresh = options.fresh or room.fresh_asked()
@@ -280,7 +281,7 @@ def _lab(options: argparse.Namespace) -> int:
         elif options.what == "judge":
             print(room.judge(lab, name, fresh=fresh))
         elif options.what == "ship":
-            print(room.ship(lab, name))
+            print(ship(lab, name))
     return 0
 
 
@@ -290,7 +291,7 @@ def _lab(options: argparse.Namespace) -> int:
 def overview(lab: Lab) -> list[tuple[str, str, str, str]]:
     """(name, recipe or model, from, state) of every model and judge; state is made, shipped, stale or missing."""
     from rrmlib.artefact import about
-    from rrmlib.lab import shipped
+    from rrmlib.origins import shipped
 
     def state(mark: Path, name: str = "") -> str:
         if mark.is_file():

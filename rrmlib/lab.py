@@ -16,7 +16,8 @@ key (`rrmlib.artefact`), so a second run makes nothing, and what stood there sta
 another profile made from just the same is copied. What
 the judges said is in the profile's trace store, under benchmark `Lab.benchmark(split)`.
 
-Left out: the world (`world/`), training itself (`train/`), which runs at once (the Snakefile).
+Left out: the world (`world/`), training itself (`train/`), where else a model may come from (`origins.py`), which runs
+at once (the Snakefile).
 
     lab = load("laptop", seed=0)
     train(lab, "rrm-s")                                   # its parents first
@@ -30,7 +31,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +46,7 @@ from rrmlib.artefact import root, say
 from rrmlib.benchmarks.pairs import from_row, to_row
 from rrmlib.comparison import Item
 from rrmlib.judgment import Judgment
+from rrmlib.origins import copied, elsewhere, outside, outside_id, recast, shipped
 from rrmlib.params import PLAIN, SHIPPED, JudgeSpec, ParameterError, lab_address, lab_place, load_yaml
 from rrmlib.prompt import FOLDER as PROMPTS
 from rrmlib.prompt import Prompt, load_prompt
@@ -181,7 +182,7 @@ class Lab:
             model = self._model(name)
             recipe = dict(model.recipe) | {"data": model.data, "options": model.options, "reward": model.reward}
             stated = {"from": model.parent} | {f"of {i}": who for i, who in enumerate(model.of)}
-            parents = {role: (_outside_id if ":" in who else self.key)(who) for role, who in stated.items() if who}
+            parents = {role: (outside_id if ":" in who else self.key)(who) for role, who in stated.items() if who}
             trainer, reward = _load(TRAINERS)[recipe["recipe"]], REWARDS[model.reward] if model.reward else ""
             code = _code(FIT, trainer, DATA[model.data], WORLD, reward, TOKENIZER)
             data = {"world": {} if model.first else self.world, "seed": self.seed, "code": code}
@@ -373,10 +374,6 @@ def _prompt_id(name: str) -> str:
         raise ParameterError(str(e)) from None
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Models from outside, and those that come with the library
-
-
 def marker(address: str) -> Path:
     """What a reader of a lab model depends on: the file that names its key, relative to the checkout (it need not be
     there yet), or the shipped folder where the profile has no such model. Raises ParameterError."""
@@ -384,83 +381,6 @@ def marker(address: str) -> Path:
     if name in SHIPPED and not (root() / "params" / profile / "lab.yaml").is_file():
         return SHIPPED[name]
     return load(profile, seed).mark(name).relative_to(root())
-
-
-def shipped(lab: Lab, name: str) -> Path | None:
-    """The folder that came with the library, where it was made from just what `name` is made from now."""
-    folder = SHIPPED.get(name)
-    return folder if folder and artefact.mark(folder, lab.key(name)).is_file() else None
-
-
-def elsewhere(lab: Lab, name: str) -> Path | None:
-    """The folder of another profile that holds `name`, made from just what it is made from here: seed 0 of a study is
-    the laptop's, as far as the recipes are."""
-    folders = sorted(lab.folder.parent.parent.glob(f"*/seed{lab.seed}/models/{name}"))
-    there = (each for each in folders if each != lab.path(name) and artefact.mark(each, lab.key(name)).is_file())
-    return next(there, None)
-
-
-def _copied(source: Path, folder: Path, key: str) -> bool:
-    """Whether `folder` is now a copy of a model of this key, without its mark. Another process may make the source
-    again meanwhile: then there is no copy."""
-    try:
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".key-*.json"))
-    except (shutil.Error, FileNotFoundError):
-        pass  # it went while it was read
-    else:
-        if artefact.mark(source, key).is_file():
-            shutil.rmtree(folder.with_name(f"{folder.name}.work"), ignore_errors=True)  # of a training that was stopped
-            return True
-    shutil.rmtree(folder, ignore_errors=True)
-    return False
-
-
-def ship(lab: Lab, name: str) -> Path:
-    """Put a trained model into the library's own folder, as float16. Raises ParameterError: not trained, or not to be
-    shipped."""
-    if name not in SHIPPED or not lab.mark(name).is_file():
-        raise ParameterError(f"{name}: only {', '.join(SHIPPED)} ships, and only once it is trained (rrm lab train)")
-    shutil.rmtree(SHIPPED[name], ignore_errors=True)
-    shutil.copytree(lab.path(name), SHIPPED[name])
-    _recast(SHIPPED[name], "float16")
-    return SHIPPED[name]
-
-
-def _recast(folder: Path, dtype: str) -> None:
-    """Weights to another floating type, nothing else changed. config.json goes on saying float32: it is what all
-    engines compute in."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    for file in folder.glob("*.safetensors"):
-        weights = {name: value.to(getattr(torch, dtype)) for name, value in load_file(file).items()}
-        save_file(weights, file, metadata={"format": "pt"})
-
-
-def _outside(address: str) -> Path:
-    """The folder of a parent from elsewhere. Raises ParameterError, EngineError or DataError."""
-    scheme, _, where = address.partition(":")
-    if scheme == "path":
-        return Path(where)
-    from huggingface_hub import snapshot_download
-
-    from rrmlib.benchmarks.rows import reach_hub
-
-    reach_hub()
-    name, _, revision = where.partition("@")
-    return Path(snapshot_download(name, revision=revision))
-
-
-def _outside_id(address: str) -> str:
-    """Its identity, for a key: never a path, never a branch that moves."""
-    from rrmlib.engines.local import folder_id
-
-    scheme, _, where = address.partition(":")
-    if scheme == "path":
-        return folder_id(where)
-    if scheme != "hf" or "@" not in where:
-        raise ParameterError(f"from {address!r}: a parent is a model of this file, path:DIR or hf:ORG/NAME@REVISION")
-    return address
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -524,16 +444,16 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
 
     def build(folder: Path) -> None:
         ready = library or (None if fresh else elsewhere(lab, name))
-        note["copied"] = ready is not None and _copied(ready, folder, lab.key(name))
+        note["copied"] = ready is not None and copied(ready, folder, lab.key(name))
         if note["copied"]:
             source = "came with the library" if library else f"copied from {ready}"
             log(f"{name}: {source} (RRM_FRESH=1 or --fresh trains it)")
             if library:
-                _recast(folder, "float32")
+                recast(folder, "float32")
             return
         log(f"{name}: {model.recipe['recipe']}{' from ' + model.parent if model.parent else ''}")
         _settle(lab)
-        parent = (_outside if ":" in model.parent else lab.path)(model.parent) if model.parent else None
+        parent = (outside if ":" in model.parent else lab.path)(model.parent) if model.parent else None
         context = Context(
             model=model,
             seed=lab.seed,
@@ -559,8 +479,8 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             **({} if parent else {"tokenizer": _load(TOKENIZER)()}),
         )
         if name in SHIPPED:  # what is shipped is float16: rounded here too, all that grows from either is the same
-            _recast(folder, "float16")
-            _recast(folder, "float32")
+            recast(folder, "float16")
+            recast(folder, "float32")
 
     return artefact.ensure(lab.path(name), lab.key(name), build, note=note, force=force, log=log)
 

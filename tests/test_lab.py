@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rrmlib import artefact, lab, params
+from rrmlib import artefact, lab, origins, params
 from rrmlib.__main__ import main, overview
 from rrmlib.benchmarks import benchmark
 from rrmlib.comparison import CandidateSet, Comparison, Message, ask
@@ -309,9 +309,9 @@ def weights(folder: Path) -> bytes:
 def test_what_ships_is_taken_while_its_key_matches_and_is_the_same_as_trained(fakes):
     there = lab.load("p")
     with pytest.raises(ParameterError, match="rrm lab train"):
-        lab.ship(there, "base-s")
+        origins.ship(there, "base-s")
     trained = weights(lab.train(there, "base-s"))
-    folder = lab.ship(there, "base-s")
+    folder = origins.ship(there, "base-s")
     assert len(weights(folder)) < 0.6 * len(trained)
     shutil.rmtree("runs")
     lab.train(there, "tuned")
@@ -328,7 +328,7 @@ def test_what_ships_is_taken_while_its_key_matches_and_is_the_same_as_trained(fa
 def test_fresh_takes_nothing_that_shipped_and_makes_what_is_named_again(fakes):
     there = lab.load("p")
     lab.train(there, "base-s")
-    lab.ship(there, "base-s")
+    origins.ship(there, "base-s")
     shutil.rmtree("runs")
     lab.train(there, "tuned")
     fakes.asked.clear()
@@ -386,7 +386,7 @@ def test_a_model_that_is_made_again_while_it_is_copied_is_not_copied(fakes, monk
 def test_a_copy_of_what_shipped_counts_as_shipped(fakes):
     there = lab.load("p")
     lab.train(there, "base-s")
-    lab.ship(there, "base-s")
+    origins.ship(there, "base-s")
     shutil.rmtree("runs")
     lab.train(there, "base-s")
     shutil.rmtree("library")
@@ -418,7 +418,7 @@ def test_lab_addresses(fakes, tmp_path, monkeypatch):
     engine = open_engine(spec)
     engine.close()
 
-    lab.ship(there, "base-s")
+    origins.ship(there, "base-s")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setattr("rrmlib.params.root", lambda: artefact.root(Path("/")))
@@ -559,7 +559,7 @@ def test_judgments_of_another_world_stay_apart(fakes):
 @pytest.mark.parametrize("name", params.SHIPPED)
 def test_what_ships_is_what_the_laptop_profile_would_train(name):
     """It fails when a recipe, the text or the trainer changed: train and `rrm lab ship NAME`."""
-    folder = lab.shipped(lab.load("laptop", seed=0), name)
+    folder = origins.shipped(lab.load("laptop", seed=0), name)
     assert folder is not None
     assert (folder / "model.safetensors").stat().st_size <= 5 * 2**20
     assert {"README.md", "recipe.json", "tokenizer.json", "chat_template.jinja"} <= {p.name for p in folder.iterdir()}
