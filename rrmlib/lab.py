@@ -432,8 +432,7 @@ def train(lab: Lab, name: str, *, fresh: bool = False, log: Callable[[str], Any]
     ParameterError, and what training raises.
     """
     for each in lab.ancestors(name):
-        about = artefact.about(lab.path(each))
-        force = fresh and bool(about.get("shipped") or about.get("copied"))
+        force = fresh and bool(artefact.about(lab.path(each)).get("copied"))
         _make(lab, each, fresh=fresh, force=force, log=log)
     return _make(lab, name, fresh=fresh, force=fresh, log=log)
 
@@ -507,7 +506,7 @@ def judge(lab: Lab, name: str, *, fresh: bool = False, quiet: bool = False, log:
 
     def build(folder: Path) -> None:
         _settle(lab)
-        shown = items(lab, entry.split)[: entry.limit or None]
+        shown = put_to(lab, name)
         opened = open_judge(entry.spec)
         try:
             with Store(store(lab)) as texts:
@@ -532,20 +531,35 @@ def judge(lab: Lab, name: str, *, fresh: bool = False, quiet: bool = False, log:
 
 
 def judged(lab: Lab, name: str) -> list[Judgment]:
-    """What a judge said, from the store. Raises ParameterError, with the command, where it was not asked yet."""
+    """What a judge said, from the store. Raises ParameterError as `need_judged`."""
     from rrmlib.store import Store
 
-    if not lab.judged_mark(name).is_file():
-        command = f"rrm lab judge {name} --profile {lab.profile} --seed {lab.seed}"
-        raise ParameterError(f"judge {name!r} has not judged what it is to judge now: {command}")
+    need_judged(lab, [name])
     entry = lab.judge(name)
     with Store(store(lab), readonly=True) as texts:
         said = texts.judgments(judge=name, benchmark=lab.benchmark(entry.split))
     if not entry.limit:
         return said
     # With another limit before, it was asked more: what is beyond this one is of a judge of then.
-    asked = {item.id for item in items(lab, entry.split)[: entry.limit]}
+    asked = {item.id for item in put_to(lab, name)}
     return [judgment for judgment in said if judgment.item in asked]
+
+
+def need_judged(lab: Lab, names: Sequence[str]) -> None:
+    """Raises ParameterError, with the commands, for those of these judges that were not asked what they are to judge
+    now, and for one that is not there."""
+    if missing := [name for name in dict.fromkeys(names) if not lab.judged_mark(name).is_file()]:
+        raise ParameterError(
+            f"{lab.profile}, seed {lab.seed}: not asked yet what they are to judge now: {', '.join(missing)}; "
+            f"make figures PROFILE={lab.profile} NOTEBOOKS=... asks whom a notebook needs, or: "
+            f"rrm lab judge {' '.join(missing)} --profile {lab.profile} --seed {lab.seed}"
+        )
+
+
+def put_to(lab: Lab, name: str) -> list[Item]:
+    """The items that a judge is asked: of its split, up to its limit."""
+    entry = lab.judge(name)
+    return items(lab, entry.split)[: entry.limit or None]
 
 
 def store(lab: Lab) -> Path:

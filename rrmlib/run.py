@@ -172,19 +172,19 @@ def named(values: Mapping[str, Any], each: lab.Lab) -> tuple[list[str], list[str
     may be a name and one of `forced` (base-s.careful); with a model come those that it is made from. Only parameters
     that are read of this lab's seed count: WORD_seeds says of which seeds those are whose names begin with WORD, and
     `seeds`, or `seed`, of which the others."""
-    found = _texts({name: value for name, value in values.items() if each.seed in _seeds(name, values, each.seed)})
+    found = _texts({name: value for name, value in values.items() if _is_read(name, values, each.seed)})
     found |= {f"{name}.{how}" for name in found for how in values.get("forced", ())}
     models = {name for name in each.models if name in found}
     models = models.union(*(each.ancestors(name) for name in models))
     return [name for name in each.judges if name in found], [name for name in each.models if name in models]
 
 
-def _seeds(name: str, values: Mapping[str, Any], any_seed: int) -> list[int]:
-    """The seeds of which parameter `name` is read; `any_seed` where no parameter says so."""
+def _is_read(name: str, values: Mapping[str, Any], seed: int) -> bool:
+    """Whether parameter `name` is read of this seed, as it is of every one where no parameter says of which."""
     for other, seeds in values.items():
         if other.endswith("_seeds") and name.startswith(other.removesuffix("_seeds")):
-            return list(seeds)
-    return list(values.get("seeds", [values.get("seed", any_seed)]))
+            return seed in seeds
+    return seed in values.get("seeds", [values.get("seed", seed)])
 
 
 def _texts(value: Any) -> set[str]:

@@ -306,6 +306,15 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
+def with_shipped_base() -> lab.Lab:
+    """A lab that has nothing but what came with the library."""
+    there = lab.load("p")
+    lab.train(there, "base-s")
+    origins.ship(there, "base-s")
+    shutil.rmtree("runs")
+    return there
+
+
 def test_what_ships_is_taken_while_its_key_matches_and_is_the_same_as_trained(fakes):
     there = lab.load("p")
     with pytest.raises(ParameterError, match="rrm lab train"):
@@ -326,10 +335,7 @@ def test_what_ships_is_taken_while_its_key_matches_and_is_the_same_as_trained(fa
 
 
 def test_fresh_takes_nothing_that_shipped_and_makes_what_is_named_again(fakes):
-    there = lab.load("p")
-    lab.train(there, "base-s")
-    origins.ship(there, "base-s")
-    shutil.rmtree("runs")
+    there = with_shipped_base()
     lab.train(there, "tuned")
     fakes.asked.clear()
     lab.train(there, "tuned", fresh=True)
@@ -384,10 +390,7 @@ def test_a_model_that_is_made_again_while_it_is_copied_is_not_copied(fakes, monk
 
 
 def test_a_copy_of_what_shipped_counts_as_shipped(fakes):
-    there = lab.load("p")
-    lab.train(there, "base-s")
-    origins.ship(there, "base-s")
-    shutil.rmtree("runs")
+    there = with_shipped_base()
     lab.train(there, "base-s")
     shutil.rmtree("library")
     shutil.copytree("params/p", "params/q")

@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from rrmlib.comparison import Comparison, Item
 from rrmlib.engines.base import digest
 from rrmlib.judgment import Judgment, Scores, State
-from rrmlib.lab import Lab, items, judged
+from rrmlib.lab import Lab, items, judged, need_judged
 from rrmlib.params import ParameterError
 from rrmlib.probe import picked
 from rrmlib.stats import Estimate, clustered_mean, holm, paired_difference, stratified_mean
@@ -60,13 +60,7 @@ def gather(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:
     """
     parts = []
     for lab in labs:
-        if missing := [name for name in dict.fromkeys(names) if not lab.judged_mark(name).is_file()]:
-            raise ParameterError(
-                f"{lab.profile}, seed {lab.seed}: not asked yet what they are to judge now: {', '.join(missing)}; "
-                f"make figures PROFILE={lab.profile} NOTEBOOKS=... asks whom a notebook needs, or: "
-                f"rrm lab judge {' '.join(missing)} --profile {lab.profile} --seed {lab.seed}"
-            )
-    for lab in labs:
+        need_judged(lab, names)  # all that are missing, before the first is read
         shown: dict[str, Sequence[Item]] = {}
         for name in names:
             said = judged(lab, name)

@@ -47,7 +47,7 @@ from rrmlib.findings.traces import centred_ranks
 from rrmlib.judge import open_judge
 from rrmlib.judge import recorded as read_recorded
 from rrmlib.judgment import Judgment, State
-from rrmlib.lab import Lab, items, judged, store
+from rrmlib.lab import Lab, judged, put_to, store
 from rrmlib.params import JudgeSpec, ParameterError
 from rrmlib.patterns import Lexicon
 from rrmlib.probe import probe
@@ -191,7 +191,7 @@ def probed(
     out: list[dict[str, Any]] = []
     for name in names:
         entry = lab.judge(name)
-        chosen = spread(items(lab, entry.split)[: entry.limit or None], comparisons)
+        chosen = spread(put_to(lab, name), comparisons)
         said = [j for j in judged(lab, name) if j.item in chosen and j.sample == 0]
         judge = open_judge(entry.spec)
         try:
