@@ -38,6 +38,7 @@ from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rrmlib import artefact
@@ -55,12 +56,13 @@ OURS = ("from", "of", "data", "format", "reward", "note")
 
 
 class Data(NamedTuple):
-    """What a model is trained on: rows and validation rows in the shape that its recipe takes, and what to say of
-    them on its card."""
+    """What a model is trained on: rows and validation rows in the shape that its recipe takes, what to say of them on
+    its card, and the tokens that were drawn to make them, by the model folder that read and wrote them."""
 
     rows: Sequence[Mapping[str, Any]]
     valid: Sequence[Mapping[str, Any]] = ()
     note: str = ""
+    drawn: Mapping[Path, int] = MappingProxyType({})
 
 
 # Functions are named by address, so that listing models imports neither world nor torch; a callable will do as well.
@@ -79,7 +81,7 @@ DATA: dict[str, Named] = {  # data -> f(Context) -> (rows, valid) or Data
 OPTIONS: dict[str, tuple[str, ...]] = {  # data -> the options that its function reads; any other is refused
     "text": ("documents", "kinds"),
     "rl": ("lists", "noise", "thinking"),
-    "verdicts": ("split", "noise"),
+    "verdicts": ("noise",),
     "pairs": ("noise",),
     "distilled": ("n", "filter", "traces", "first", "second"),
     "rft": ("n", "lists", "samples", "plain", "hinted", "reject", "draw"),
@@ -364,7 +366,7 @@ def _code(*named: Named) -> str:
     modules = {(n if isinstance(n, str) else f"{n.__module__}:").partition(":")[0] for n in named if n}
     files = artefact.library({m for m in modules if m.startswith("rrmlib.")}, without={"rrmlib.lab"})
     world = [file for kind in ("*.json", "*.gz") for file in (Path(__file__).parent / "world").glob(kind)]
-    return artefact.sources_digest([*files, *world, *PROMPTS.glob("*_compact.v*.toml")])
+    return artefact.sources_digest([*files, *world, *PROMPTS.glob("*_compact.v*.toml"), *PROMPTS.glob("*.txt")])
 
 
 def _prompt_id(name: str) -> str:
@@ -474,6 +476,7 @@ def _make(lab: Lab, name: str, *, fresh: bool, force: bool, log: Callable[[str],
             reward=_reward(context) if model.reward else None,
             name=name,
             note=" ".join(text for text in (model.note, data.note) if text),
+            drawn=data.drawn,
             log=log,
             **({} if parent else {"tokenizer": _load(TOKENIZER)()}),
         )

@@ -34,7 +34,18 @@ Row = Mapping[str, Any]
 Reward = Callable[[Sequence[Row], Sequence[str], Sequence[str]], list[Outcome]]
 
 
-def verdict_reward(prompt: Prompt, *, opens_think: bool | None = None) -> Reward:
+@dataclass(frozen=True)
+class Rule:
+    """A reward that says which it is: a run that is resumed under another one is another run (`train.fit`)."""
+
+    id: str
+    rule: Reward
+
+    def __call__(self, rows: Sequence[Row], texts: Sequence[str], finishes: Sequence[str]) -> list[Outcome]:
+        return self.rule(rows, texts, finishes)
+
+
+def verdict_reward(prompt: Prompt, *, opens_think: bool | None = None) -> Rule:
     """+1 for the verdict row["label"] ("first" or "second", in the order SHOWN), else -1.
 
     `opens_think`: whether the rendered prompt ends in an open `<think>` (default: what the prompt file says). Raises
@@ -47,10 +58,10 @@ def verdict_reward(prompt: Prompt, *, opens_think: bool | None = None) -> Reward
         verdict = reading.verdict
         return verdict is not None and verdict.choice == row["label"]
 
-    return _parsed(prompt, opens_think, lambda row: 2, right)
+    return _parsed("verdict", prompt, opens_think, lambda row: 2, right)
 
 
-def scores_reward(prompt: Prompt, *, opens_think: bool | None = None) -> Reward:
+def scores_reward(prompt: Prompt, *, opens_think: bool | None = None) -> Rule:
     """DeepSeek-GRM's rule (2504.02495, eq. 10-11) for row["truth"], one number per response in the order SHOWN.
 
     +1 where every best response scored strictly higher than every other; with one response, where the score equals its
@@ -74,10 +85,10 @@ def scores_reward(prompt: Prompt, *, opens_think: bool | None = None) -> Reward:
             raise ValueError(f"a row needs truth, one number per response with a best one, not {truth!r}")
         return len(truth)
 
-    return _parsed(prompt, opens_think, shown, right)
+    return _parsed("scores", prompt, opens_think, shown, right)
 
 
-def random_reward(seed: int, inner: Reward | None = None) -> Reward:
+def random_reward(seed: int, inner: Rule | None = None) -> Rule:
     """The control that teaches nothing: +1 or -1 by a hash of (seed, row, position of the text in the call).
 
     `inner` only lends its states (for the shares of unparsed and truncated texts); without it every text is "read".
@@ -89,12 +100,16 @@ def random_reward(seed: int, inner: Reward | None = None) -> Reward:
         signs = [int(digest("random reward", seed, row.get("prompt"), i), 16) % 2 for i, row in enumerate(rows)]
         return [Outcome(2.0 * sign - 1.0, state) for sign, state in zip(signs, states)]
 
-    return reward
+    return Rule(f"random {seed}, states of {inner.id if inner else 'none'}", reward)
 
 
 def _parsed(
-    prompt: Prompt, opens_think: bool | None, shown: Callable[[Row], int], right: Callable[[Row, Reading], bool]
-) -> Reward:
+    kind: str,
+    prompt: Prompt,
+    opens_think: bool | None,
+    shown: Callable[[Row], int],
+    right: Callable[[Row, Reading], bool],
+) -> Rule:
     opens = prompt.opens_think if opens_think is None else opens_think
 
     def reward(rows: Sequence[Row], texts: Sequence[str], finishes: Sequence[str]) -> list[Outcome]:
@@ -104,4 +119,4 @@ def _parsed(
             out.append(Outcome(1.0 if right(row, reading) else -1.0, reading.state))
         return out
 
-    return reward
+    return Rule(f"{kind} of {prompt.id}, {'in' if opens else 'no'} open <think>", reward)

@@ -220,7 +220,11 @@ class FakeLab:
             writer.writeheader()
             writer.writerows(rows)
         (path / "recipe.json").write_text(json.dumps(recipe))
-        (path / "timing.json").write_text(json.dumps({"fit_seconds": 20.0, "steps": steps, "tokens": 1000 * steps}))
+        tokens, drawn = 1000 * steps, 500 if made.models[name].data in ("rft", "meta") else 0
+        rollout = tokens if recipe["recipe"] == "grpo" else 0
+        flops = 700_000 * (6 * tokens + 2 * (rollout + drawn))
+        timing = {"steps": steps, "parameters": 700_000, "tokens": tokens, "rollout": rollout, "drawn": drawn}
+        (path / "timing.json").write_text(json.dumps({"fit_seconds": 20.0, "flops": flops, **timing}))
         (path / "README.md").write_text(
             f"---\nlibrary_name: transformers\n---\n# {name}\n\n{name} learns from 12 rows.\n\n"
             "- what: Qwen2ForCausalLM, 700,000 parameters, recipe `x`, seed 0\n"

@@ -37,6 +37,15 @@ def test_a_row_without_a_label_is_an_error_not_a_reward():
         scores_reward(load_prompt("grm"))([{"truth": [1, 1]}], ["\\boxed{5, 5}"], ["stop"])
 
 
+def test_a_reward_says_which_it_is():
+    rrm, grm = load_prompt("rrm"), load_prompt("grm")
+    inner = verdict_reward(rrm)
+    made = [inner, verdict_reward(rrm, opens_think=not rrm.opens_think), verdict_reward(grm), scores_reward(grm)]
+    made += [random_reward(0), random_reward(1), random_reward(0, inner)]
+    assert len({reward.id for reward in made}) == len(made)
+    assert verdict_reward(load_prompt("rrm")).id == inner.id
+
+
 @pytest.mark.parametrize(
     ("truth", "scores", "value"),
     [

@@ -40,7 +40,6 @@ from rrmlib.params import ParameterError
 from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
 from rrmlib.store import Store
-from rrmlib.train.card import flops
 from rrmlib.world.oracle_engine import ask
 
 CURVES = ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl")
@@ -87,10 +86,10 @@ def curves(labs: Sequence[Lab], names: Sequence[str], *, window: int = 9) -> pd.
 
 
 def cost(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:
-    """What a model cost: parameters, steps, tokens trained on and rolled out in RL, FLOPs (6 N a trained token, 2 N a
-    rollout token), seconds of training; `flops_all` and `seconds_all` with all that it is made from. `note`: what its
-    card says of data. A group without contrast, which is run forward alone, counts as trained. What was drawn to make
-    data (rejective fine-tuning, the meta RM, a model's own right judgments) is in none of them."""
+    """What a model cost: parameters, steps, tokens trained on, rolled out in RL and drawn to make its data, FLOPs (6 N
+    a trained token, 2 N a rollout or drawn token), seconds of training; `flops_all` and `seconds_all` with all that it
+    is made from. `note`: what its card says of data. A group without contrast, which is run forward alone, counts as
+    trained."""
     out = []
     for lab in labs:
         for name in names:
@@ -105,17 +104,11 @@ def _cost(lab: Lab, name: str) -> dict[str, Any]:
     path = folder(lab, name)
     timing = json.loads((path / "timing.json").read_text("utf-8"))
     card = (path / "README.md").read_text("utf-8")
-    count = int(re.search(r"([\d,]+) parameters", card)[1].replace(",", ""))  # type: ignore[index]
     note = re.search(rf"^# {re.escape(name)}\n\n(.*?)\n\n- what", card, re.DOTALL | re.MULTILINE)
-    recipe, tokens = str(lab.models[name].recipe["recipe"]), int(timing["tokens"])
-    rollout = tokens if recipe == "grpo" else 0
     return {
-        "recipe": recipe,
-        "parameters": count,
-        "steps": int(timing["steps"]),
-        "tokens": tokens,
-        "rollout": rollout,
-        "flops": flops(count, tokens, rollout),
+        "recipe": str(lab.models[name].recipe["recipe"]),
+        **{what: int(timing[what]) for what in ("parameters", "steps", "tokens", "rollout", "drawn")},
+        "flops": float(timing["flops"]),
         "seconds": float(timing["fit_seconds"]),
         "note": note[1] if note else "",
     }

@@ -63,15 +63,19 @@ def completions(rows: Sequence[Row], chat: Chat, limit: int, too_long: str, log:
     return fitting(out, [len(r["input_ids"]) for r in out], limit, too_long, log)
 
 
-def fitting(rows: list[Any], lengths: Sequence[int], limit: int, too_long: str, log: Log) -> list[Any]:
-    """The rows of at most `limit` tokens. Raises DataError (or logs, with too_long "drop") which are longer."""
+def fitting(
+    rows: list[Any], lengths: Sequence[int], limit: int, too_long: str, log: Log, *, made_of: str = ""
+) -> list[Any]:
+    """The rows of at most `limit` tokens. Raises DataError (or logs, with too_long "drop") which are longer.
+
+    `made_of`: what a length and the limit consist of, where that is not the row alone."""
     beyond = [i for i, n in enumerate(lengths) if n > limit]
     if not beyond:
         return rows
     longest = max(beyond, key=lambda i: lengths[i])
     found = (
         f"{len(beyond)} of {len(rows)} rows are longer than {limit} tokens "
-        f"(first: row {beyond[0]}, longest: row {longest} with {lengths[longest]})"
+        f"(first: row {beyond[0]}, longest: row {longest} with {lengths[longest]}{made_of and f'; {made_of}'})"
     )
     if too_long == "error":
         raise DataError(f"{found}: raise the limit, shorten them, or set too_long: drop")

@@ -20,15 +20,15 @@ import random
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rrmlib.engines.base import digest
 from rrmlib.engines.local import Chat, folder_id, load
-from rrmlib.train.card import card
+from rrmlib.train.card import card, flops, parameters
 from rrmlib.train.data import Log, Row
 from rrmlib.train.recipe import Grpo, Lora, Meta, Pretrain, Scalar, Sft
 
@@ -79,17 +79,20 @@ def fit(
     tokenizer: Any = None,
     name: str = "",
     note: str = "",
+    drawn: Mapping[Path, int] = MappingProxyType({}),
     log: Log = print,
 ) -> Path:
     """Train and write `out`; returns it. `tokenizer` (folder or object): for recipe pretrain; `parent`: all others.
 
     `rows`, rendered and by recipe: sft, pretrain {"prompt", "completion"}; grpo {"prompt", "group", what `reward`
-    reads}; scalar {"chosen", "rejected"}; meta {"text", "label": 0 or 1}. `valid` likewise (not grpo).
+    reads}; scalar {"chosen", "rejected"}; meta {"text", "label": 0 or 1}. `valid` likewise (not grpo). `drawn`: tokens
+    that model folders read and wrote to make the rows; they count among the FLOPs.
     Raises DataError (rows), FitError (not finite, nothing readable), EngineError (parent), ValueError (arguments),
     OSError (disk).
     """
     with _quiet(), _local(seed):
-        return _fit(recipe, rows, valid, parent, Path(out), seed, reward, tokenizer, name or Path(out).name, note, log)
+        name = name or Path(out).name
+        return _fit(recipe, rows, valid, parent, Path(out), seed, reward, tokenizer, name, note, drawn, log)
 
 
 def _fit(
@@ -103,13 +106,15 @@ def _fit(
     tokenizer: Any,
     name: str,
     note: str,
+    drawn: Mapping[Path, int],
     log: Log,
 ) -> Path:
     from rrmlib.train.trainer import disk_error, newest
 
     began, work = time.perf_counter(), out.with_name(out.name + ".work")
     model, chat = _start(recipe, parent, tokenizer, seed)
-    identity = digest(recipe.model_dump(), seed, digest(_plain(rows), _plain(valid)), _parent_id(parent, chat))
+    told = [digest(_plain(rows), _plain(valid)), _parent_id(parent, chat), _reward_id(reward)]
+    identity = digest(recipe.model_dump(), seed, *told)
     _same_run(work, identity, log)
     trainer = _trainer(recipe, model, chat, rows, valid, work, seed, reward, log)
     if isinstance(recipe, Grpo) and recipe.rollouts == "fast" and trainer.accelerator.device.type != "cpu":
@@ -125,11 +130,18 @@ def _fit(
     if not trainer.accelerator.is_main_process:
         return out
     history = _history(trainer.state.log_history)
+    count, tokens = sum(p.numel() for p in final.parameters()), sum(int(line.get("tokens", 0)) for line in history)
+    rollout = tokens if isinstance(recipe, Grpo) else 0
+    made = sum(flops(parameters(Path(folder)), 0, n) for folder, n in drawn.items())
     timing = {
         "steps_seconds": sum(line.get("seconds", 0.0) for line in history),
         "fit_seconds": time.perf_counter() - began,  # of this process: a resumed run has less
         "steps": len(history),
-        "tokens": sum(line.get("tokens", 0) for line in history),
+        "parameters": count,
+        "tokens": tokens,
+        "rollout": rollout,
+        "drawn": sum(drawn.values()),
+        "flops": flops(count, tokens, rollout) + made,
         "best_step": trainer.state.best_global_step,
     }
     text = card(
@@ -289,6 +301,10 @@ def _parent_id(parent: Path | None, chat: Chat) -> str:
     if parent is None:
         return digest(chat.tokenizer.get_vocab(), chat.tokenizer.chat_template)
     return folder_id(parent) if Path(parent).is_dir() else str(parent)
+
+
+def _reward_id(reward: Any) -> str:
+    return "" if reward is None else str(getattr(reward, "id", getattr(reward, "__qualname__", type(reward).__name__)))
 
 
 def _plain(rows: Sequence[Row]) -> list[Any]:

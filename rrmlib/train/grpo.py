@@ -202,7 +202,9 @@ def build(
     """A trainer for rows {"prompt", "group", ...what `reward` reads}. Raises DataError, EngineError (sampler)."""
     need(rows, ("prompt",), "grpo")
     ids = chat.encode_all([row["prompt"] for row in rows])
-    kept = fitting(list(zip(rows, ids)), [len(i) + recipe.max_tokens for i in ids], chat.context, recipe.too_long, log)
+    lengths = [len(i) + recipe.max_tokens for i in ids]
+    made_of = f"a prompt and max_tokens {recipe.max_tokens} must fit the context"
+    kept = fitting(list(zip(rows, ids)), lengths, chat.context, recipe.too_long, log, made_of=made_of)
     rows, ids = [row for row, _ in kept], [i for _, i in kept]
     for i, row in enumerate(rows):  # a row without its truth is found now, not after an hour
         try:

@@ -54,7 +54,9 @@ def side_by_side(run: Callable[[Share], Done], shares: Sequence[Share], here: in
     """run(share) of each, in order: the first `here` in the calling thread, which would only wait, each other one in
     its own. For work that torch does outside the interpreter's lock, and shares that write nothing in common."""
     others = shares[here:]
-    with ThreadPoolExecutor(max(1, len(others))) as threads:
+    if not others:
+        return [*map(run, shares)]
+    with ThreadPoolExecutor(len(others)) as threads:
         beside = threads.map(run, others)  # they begin now
         return [*map(run, shares[:here]), *beside]
 

@@ -18,7 +18,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -142,10 +142,15 @@ class Renderer:
         return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **args))
 
 
-def _data(rows: Sequence[Mapping[str, Any]], valid: Sequence[Mapping[str, Any]] = (), note: str = "") -> Data:
+def _data(
+    rows: Sequence[Mapping[str, Any]],
+    valid: Sequence[Mapping[str, Any]] = (),
+    note: str = "",
+    drawn: Mapping[Path, int] | None = None,
+) -> Data:
     from rrmlib.lab import Data
 
-    return Data(rows, valid, note)
+    return Data(rows, valid, note, drawn or {})
 
 
 def text(c: Context) -> Data:
@@ -174,7 +179,8 @@ def solutions(c: Context) -> Data:
 
 
 def pairs_of(c: Context, split: str) -> list[Comparison]:
-    """The comparisons of a split to train on; option `noise` flips its share of the labels of split rl.
+    """The comparisons of a split to train on; option `noise` flips its share of the labels that training sees, those
+    of split valid too: whoever has noisy labels stops early on noisy ones.
 
     Raises ValueError where there is none, or one without a label."""
     found = [item for item in c.items[split] if isinstance(item, Comparison) and SECTION[item.subset] != "unseen"]
@@ -183,7 +189,7 @@ def pairs_of(c: Context, split: str) -> list[Comparison]:
     for item in found:
         if item.label not in ("first", "second"):
             raise ValueError(f"comparison {item.id!r} has no label")
-    noise = float(c.options.get("noise", 0.0)) if split == "rl" else 0.0
+    noise = float(c.options.get("noise", 0.0)) if split in ("rl", "valid") else 0.0
     return [noisy(item, noise, c.seed) for item in found]
 
 
@@ -211,7 +217,7 @@ def rl(c: Context) -> Data:
             else:
                 assert isinstance(item, Comparison)
                 rows.append({**row, "label": shown_label(item, shown)})
-    return _data(rows, (), f"{len(items)} items of split rl in both orders; reward on the verdict only.")
+    return _data(rows, (), f"{len(items)} items of split rl in both orders; reward: {c.model.reward}.")
 
 
 def mixed(c: Context, pairs: Sequence[Item], lists: Sequence[Item]) -> list[Item]:
@@ -237,9 +243,9 @@ def _truth(item: Item) -> tuple[float, ...]:
 
 
 def verdicts(c: Context) -> Data:
-    """The bare verdict of every comparison of `split` (default rl, the pairs that RL sees), in both orders."""
+    """The bare verdict of every comparison of split rl, the pairs that RL sees, in both orders."""
     assert c.prompt is not None
-    render, split = Renderer(c.parent), str(c.options.get("split", "rl"))
+    render = Renderer(c.parent)
 
     def rows(split: str) -> list[dict[str, str]]:
         assert c.prompt is not None
@@ -252,7 +258,7 @@ def verdicts(c: Context) -> Data:
             for order in (Order.AB, Order.BA)
         ]
 
-    return _data(rows(split), rows("valid"), f"The bare verdicts of split {split}, in both orders.")
+    return _data(rows("rl"), rows("valid"), "The bare verdicts of split rl, in both orders.")
 
 
 def bare_verdict(parser: str, first: bool) -> str:
@@ -304,6 +310,7 @@ def sampled(
     prompt: Prompt,
     tasks: Sequence[tuple[Item, Order, str]],
     *,
+    drawn: Counter[Path],
     samples: int,
     seed: int,
     max_tokens: int = 200,
@@ -311,7 +318,8 @@ def sampled(
     engine: Callable[[Path], Any] | None = None,
     draw: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[int, int, Request, Completion]]:
-    """(task, sample, request, completion) of `samples` draws per task (item, order, text added to the prompt).
+    """(task, sample, request, completion) of `samples` draws per task (item, order, text added to the prompt); the
+    tokens read and written are added to drawn[folder], a prompt once per sample as in RL.
 
     Drawn by our CPU engine, unless option `draw` of the data says by which and how: {engine: vllm, max_tokens: 4096,
     temperature: 1.0, options: {...}}. Raises ParameterError for a `draw` that is none.
@@ -331,8 +339,8 @@ def sampled(
             messages = (*messages[:-1], Message(messages[-1].role, messages[-1].content + added))
         for sample in range(samples):
             request = Request(messages=messages, sampling=Sampling(max_tokens, temperature))
-            drawn = sample_seed(seed, request.prompt_hash, sample)
-            requests.append(Request(messages=messages, sampling=request.sampling, seed=drawn))
+            each = sample_seed(seed, request.prompt_hash, sample)
+            requests.append(Request(messages=messages, sampling=request.sampling, seed=each))
             places.append((number, sample))
     opened = engine(folder)
     try:
@@ -341,6 +349,7 @@ def sampled(
             done.update(batch)
     finally:
         opened.close()
+    drawn[folder] += sum(max(0, d.prompt_tokens) + d.tokens for d in done.values() if d.tokens > 0)
     for index, (number, sample) in enumerate(places):
         yield number, sample, requests[index], done[index]
 
@@ -361,10 +370,10 @@ def rft(c: Context) -> Data:
     tasks = [(item, placement(item, c.seed), "") for item in items]
     k, reject = int(c.options.get("samples", 3)), bool(c.options.get("reject", True))
     said: list[list[tuple[str, bool]]] = [[] for _ in items]
+    drawn: Counter[Path] = Counter()
+    draw = partial(sampled, c.parent, c.prompt, drawn=drawn, draw=c.options.get("draw"))
     if c.options.get("plain", True):
-        for number, _, _, done in sampled(
-            c.parent, c.prompt, tasks, samples=k, seed=c.seed, draw=c.options.get("draw")
-        ):
+        for number, _, _, done in draw(tasks, samples=k, seed=c.seed):
             item, order, _ = tasks[number]
             said[number].append((done.text, is_right(c.prompt, done.text, item, order, done.finish)))
     rows: list[dict[str, str]] = []
@@ -386,9 +395,7 @@ def rft(c: Context) -> Data:
         for item, order, _ in tasks:
             truth = [_truth(item)[i] for i in order.shown]
             hinted.append((item, order, world_text.hint(truth.index(max(truth)) + 1)))
-        for number, _, _, done in sampled(
-            c.parent, c.prompt, hinted, samples=1, seed=c.seed + 1, draw=c.options.get("draw")
-        ):
+        for number, _, _, done in draw(hinted, samples=1, seed=c.seed + 1):
             item, order, _ = tasks[number]
             count["hinted"] += 1
             if is_right(c.prompt, done.text, item, order, done.finish):
@@ -396,7 +403,7 @@ def rft(c: Context) -> Data:
                 keep(number, done.text)
     note = f"{len(items)} items; " + ", ".join(f"{n} {what}" for what, n in count.items()) + f"; {len(rows)} rows."
     c.log(f"rft: {note}")
-    return _data(rows, (), note)
+    return _data(rows, (), note, drawn)
 
 
 def own_right(c: Context) -> Data:
@@ -405,13 +412,14 @@ def own_right(c: Context) -> Data:
     assert c.parent is not None
     render, wanted = Renderer(c.parent), int(c.options.get("n", 1500))
     tasks = [(item, order, "") for item in pairs_of(c, "rl") for order in (Order.AB, Order.BA)]
-    rows = []
-    for number, _, _, done in sampled(c.parent, c.prompt, tasks, samples=1, seed=c.seed, draw=c.options.get("draw")):
+    rows, drawn = [], Counter[Path]()
+    draw = c.options.get("draw")
+    for number, _, _, done in sampled(c.parent, c.prompt, tasks, drawn=drawn, samples=1, seed=c.seed, draw=draw):
         item, order, _ = tasks[number]
         if is_right(c.prompt, done.text, item, order, done.finish):
             rows.append({"prompt": render.prompt(c.prompt.messages(item, order)), "completion": done.text})
     rows = stream("own right", c.seed).sample(rows, min(wanted, len(rows)))
-    return _data(rows, (), f"{len(rows)} right judgments of the parent itself.")
+    return _data(rows, (), f"{len(rows)} right judgments of the parent itself.", drawn)
 
 
 def meta(c: Context) -> Data:
@@ -427,11 +435,10 @@ def meta(c: Context) -> Data:
     k, items = int(c.options.get("samples", 6)), pairs_of(c, "meta")
     tasks = [(item, placement(item, c.seed), "") for item in items]
     rows: list[list[dict[str, Any]]] = [[] for _ in items]
+    drawn, draw = Counter[Path](), c.options.get("draw")
     for judge in c.of:
         render = Renderer(judge)
-        for number, _, request, done in sampled(
-            judge, c.prompt, tasks, samples=k, seed=c.seed, draw=c.options.get("draw")
-        ):
+        for number, _, request, done in sampled(judge, c.prompt, tasks, drawn=drawn, samples=k, seed=c.seed, draw=draw):
             item, order, _ = tasks[number]
             right = is_right(c.prompt, done.text, item, order, done.finish)
             rows[number].append(
@@ -440,4 +447,5 @@ def meta(c: Context) -> Data:
     cut = len(rows) * 9 // 10
     train, valid = ([row for each in part for row in each] for part in (rows[:cut], rows[cut:]))
     share = sum(row["label"] for row in train) / max(1, len(train))
-    return _data(train, valid, f"{len(train)} judgments of {len(items)} items of split meta, {share:.0%} right.")
+    note = f"{len(train)} judgments of {len(items)} items of split meta, {share:.0%} right."
+    return _data(train, valid, note, drawn)

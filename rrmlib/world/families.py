@@ -41,7 +41,8 @@ def problem_of(query: str) -> Problem:
     """The problem that a query of this world states. Raises ValueError on any other text."""
     found = reasoning.read_query(query) or chat.read_query(query) or safety.read_query(query)
     if found is None:
-        raise ValueError(f"not a query of the generated world: {query[:80]!r}")
+        shown = "; ".join(repr(draw(family, "valid", 0).query) for family in FAMILIES)
+        raise ValueError(f"not a query of the generated world: {query[:80]!r}; such are: {shown}")
     return found
 
 

@@ -50,6 +50,11 @@ def test_cost_counts_rollouts_and_all_that_a_model_is_made_from(made):
     assert row["flops_all"] == row["flops"] + 2 * flops(700_000, 10_000, 0)
     assert row["seconds_all"] == 60
     assert row["note"] == "rm-r1-s learns from 12 rows."
+    for name in ("rft-s", "grm-s"):
+        made.model(name, steps=10)
+    row = cost([made.lab()], ["grm-s"]).iloc[0]
+    assert row["drawn"] == 0
+    assert row["flops_all"] == row["flops"] + 2 * flops(700_000, 10_000, 0) + flops(700_000, 0, 500)
 
 
 def test_the_ablation_shows_where_an_arm_started_and_says_what_cannot_be_read(made):

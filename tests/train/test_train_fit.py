@@ -19,7 +19,7 @@ from rrmlib.engines.base import Request, Sampling
 from rrmlib.engines.qwen2 import Qwen2Engine
 from rrmlib.judgment import State
 from rrmlib.prompt import load_prompt
-from rrmlib.rewards import Outcome, verdict_reward
+from rrmlib.rewards import Outcome, random_reward, verdict_reward
 from rrmlib.train.data import IGNORED, DataError, completions, order
 from rrmlib.train.fit import fit
 from rrmlib.train.recipe import parse
@@ -244,6 +244,38 @@ def test_checkpoints_of_another_run_are_not_used(base, tmp_path):
     assert not any("going on" in text for text in said)
 
 
+def test_a_run_under_another_reward_is_another_run(base, tmp_path):
+    given = {"rows": [{**row, "label": "first"} for row in PROMPTS], "parent": base, "out": tmp_path / "m", "seed": 0}
+    said: list[str] = []
+
+    def stopped(text: str) -> None:
+        said.append(text)
+        interrupted(5)(text)
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fit(grpo(save_every=2), **given, reward=random_reward(0), log=stopped)
+    assert "m: going on from checkpoint-4" in said
+    assert not any("another run" in text for text in said)
+    fit(grpo(save_every=2), **given, reward=random_reward(1), log=said.append)
+    assert any("another run" in text for text in said)
+
+
+def test_flops_count_what_was_rolled_out_and_what_was_drawn(base, tmp_path):
+    drawn = {base: 5000}
+    n = sum(v.numel() for v in weights(base).values())
+    out = fit(sft(), rows=ROWS, parent=base, out=tmp_path / "m", seed=0, drawn=drawn, log=str)
+    timing = json.loads((out / "timing.json").read_text())
+    assert (timing["parameters"], timing["rollout"], timing["drawn"]) == (n, 0, 5000)
+    assert timing["flops"] == 6 * n * timing["tokens"] + 2 * n * 5000
+    assert "24 rows; 5,000 tokens were drawn to make them" in (out / "README.md").read_text()
+    out = fit(grpo(), rows=PROMPTS, parent=base, out=tmp_path / "rl", seed=0, reward=by_length, log=str)
+    timing = json.loads((out / "timing.json").read_text())
+    assert timing["rollout"] == timing["tokens"] > 0
+    assert timing["flops"] == 8 * n * timing["tokens"]
+    assert "drawn to make" not in (out / "README.md").read_text()
+
+
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
@@ -317,7 +349,7 @@ def test_a_base_without_a_readable_verdict_stops_with_three_examples(base, tmp_p
         (sft(), [*ROWS, {"prompt": "a", "completion": None}], "row 24: 'completion' is NoneType"),
         (sft(max_length=12), ROWS, r"\d+ of 24 rows are longer than 12 tokens \(first: row \d+, longest: row \d+"),
         (grpo(), [], "the training data set is empty"),
-        (grpo(max_tokens=1020), PROMPTS, "12 of 12 rows are longer than 1024 tokens"),
+        (grpo(max_tokens=1020), PROMPTS, r"12 of 12 rows are longer than 1024 .*a prompt and max_tokens 1020 must fit"),
         (grpo(swap_groups=True), PROMPTS[:3], "group 'g1' has 1 rows"),
         (grpo(swap_groups=True), ROWS, "row 0 has no 'group'"),
         (parse({"recipe": "meta", "steps": 1, "batch": 1, "learning_rate": 1}), [{"text": "a"}], "label None is not"),

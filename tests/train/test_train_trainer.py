@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from rrmlib.train import trainer
 from rrmlib.train.trainer import side_by_side
 
 
@@ -12,6 +13,11 @@ from rrmlib.train.trainer import side_by_side
 def test_results_are_in_order_and_the_first_are_the_callers(n, here):
     ran = side_by_side(lambda i: (i, threading.current_thread() is threading.main_thread()), range(n), here)
     assert ran == [(i, i < here) for i in range(n)]
+
+
+def test_there_is_no_thread_where_nothing_is_left_for_one(monkeypatch):
+    monkeypatch.setattr(trainer, "ThreadPoolExecutor", None)
+    assert side_by_side(str, range(2), here=2) == ["0", "1"]
 
 
 def test_all_run_at_once():

@@ -2,9 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +70,9 @@ class FakeEngine:
             shown = request.messages[-1].content
             said = self.answer(shown, self.asked[shown])
             self.asked[shown] += 1
-            batch.append((i, Completion(*((said, "stop") if isinstance(said, str) else said))))
+            text, finish = (said, "stop") if isinstance(said, str) else said
+            counted = {"tokens": 0} if finish == "too_long" else {"tokens": 10}
+            batch.append((i, Completion(text, finish, **counted, prompt_tokens=100)))
         yield batch[::2]  # batches come as they finish, in any order
         yield batch[1::2]
 
@@ -211,6 +216,26 @@ def test_the_unseen_family_is_in_no_row(world, folder, what):
     assert not [query for query in unseen if f"{query}\\n" in text or f"{query}<" in text]
 
 
+def test_noise_flips_what_training_sees_and_what_it_stops_by(world, folder):
+    def labels(noise):
+        made = data.pairs(context(world, folder, format=None, noise=noise))
+        return [[row["chosen"] for row in part] for part in (made.rows, made.valid)]
+
+    (clean, noisy), none = (labels(0.0), labels(0.5)), labels(0.0)
+    assert none == clean
+    for before, after in zip(clean, noisy):
+        assert 0.2 < sum(a != b for a, b in zip(before, after)) / len(before) < 0.8
+    with_noise = data.verdicts(context(world, folder, "direct_compact", noise=0.5))
+    assert with_noise.valid != data.verdicts(context(world, folder, "direct_compact")).valid
+
+
+@pytest.mark.parametrize(("format", "reward"), [("rrm_compact", "random"), ("grm_compact", "scores")])
+def test_the_card_says_which_reward_it_was(world, folder, format, reward):
+    told = context(world, folder, format)
+    made = data.rl(replace(told, model=replace(told.model, reward=reward)))
+    assert made.note.endswith(f"in both orders; reward: {reward}.")
+
+
 @pytest.mark.parametrize("what", ["rl", "verdicts", "pairs", "rft", "own_right", "meta"])
 def test_a_pair_without_a_label_and_an_empty_split_are_named(folder, what):
     split = {"rft": "sft", "meta": "meta"}.get(what, "rl")
@@ -276,6 +301,7 @@ def test_rejective_fine_tuning_by_hand(folder, engine):
     assert fake.closed == 2
     assert not any("Question 4" in shown for shown in fake.asked)
     assert made.note == "4 items; 1 too easy, 12 sampled, 4 hinted, 3 hinted kept; 5 rows."
+    assert made.drawn == {folder: (12 + 4) * 110}  # whether it is kept or not
     prompt = load_prompt("grm_compact")
     for row in made.rows:
         assert set(row) == {"prompt", "completion"}
@@ -327,6 +353,7 @@ def test_own_right_keeps_the_right_and_no_more_than_asked(folder, engine):
     engine(answer)
     few = data.own_right(context(items, folder, n=4))
     assert len(few.rows) == 4
+    assert few.drawn == {folder: 12 * 110}
     engine(answer)
     assert data.own_right(context(items, folder, n=4)).rows == few.rows
 
@@ -353,6 +380,15 @@ def test_meta_labels_whole_conversations_and_keeps_items_apart(folder, engine):
     assert "50% right" in made.note
 
 
+def test_what_two_judges_draw_is_counted_for_each(folder, engine, tmp_path):
+    """And of a prompt that does not fit, nothing."""
+    items = {"meta": [pair(i, f"good {i}", f"bad {i}", "first") for i in range(5)]}
+    engine(lambda shown, sample: ("", "too_long") if "Question 3" in shown else verdict(shown))
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    made = data.meta(replace(context(items, folder, samples=4), of=[folder, other]))
+    assert made.drawn == {folder: 16 * 110, other: 16 * 110}
+
+
 def test_lists_are_labelled_by_scores(folder, engine):
     engine(lambda shown, sample: scores(shown, *[(9, 3), (3, 9), (5, 5)][sample]))
     made = data.meta(context({"meta": HAND["sft"]}, folder, "grm_compact", samples=3))
@@ -361,16 +397,23 @@ def test_lists_are_labelled_by_scores(folder, engine):
 
 def test_samples_of_a_real_model_do_not_depend_on_their_neighbours(world, folder):
     prompt = load_prompt("rrm_compact")
-    tasks = [(item, Order.AB, "") for item in world["sft"][:3]]
+    tasks, count = [(item, Order.AB, "") for item in world["sft"][:3]], Counter()
 
     def drawn(tasks):
         return {
             (tasks[number][0].id, sample): (done.text, request.seed)
-            for number, sample, request, done in data.sampled(folder, prompt, tasks, samples=2, seed=4, max_tokens=6)
+            for number, sample, request, done in data.sampled(
+                folder, prompt, tasks, drawn=count, samples=2, seed=4, max_tokens=6
+            )
         }
 
     together = drawn(tasks)
     assert len({text for text, _ in together.values()}) > 1
+    read = [
+        len(tokenizer()(data.Renderer(folder).prompt(prompt.messages(item, order)))["input_ids"])
+        for item, order, _ in tasks
+    ]
+    assert 0 < count[folder] - 2 * sum(read) <= 6 * 6  # two samples of each, of at most six tokens
     assert drawn(tasks[1:]).items() <= together.items()
 
 

@@ -1,6 +1,7 @@
 """Problems of the generated world: truth, reading back, slips, canonical form, splits."""
 
 import random
+import re
 from collections import defaultdict
 
 import pytest
@@ -132,8 +133,11 @@ def test_what_does_harm():
     "text", ["", "3 a+4", "words: has", "words: maybe sun", "how to", "x=3 a=x?", "\0" * 40, "9" * 5000]
 )
 def test_other_text_is_no_query(text):
-    with pytest.raises(ValueError, match="not a query"):
+    with pytest.raises(ValueError, match=r"not a query of the generated world: .*; such are: '") as told:
         problem_of(text)
+    examples = re.findall("'([^']+)'", str(told.value).partition("such are: ")[2])
+    assert [problem_of(example).query for example in examples] == examples
+    assert len(examples) == len(FAMILIES)
 
 
 @given(text=st.text(max_size=60))
