@@ -237,6 +237,20 @@ def paired_difference(
     return Difference(value, 2 * lo - 1, 2 * hi - 1, p, len(k), m.clusters, mdd, excluded, exact, method)
 
 
+def over_runs(values: ArrayLike, *, level: float = 0.95) -> Estimate:
+    """Mean of one value per training run, with Student's interval over the runs: what another run may be expected to be
+    near. NaN without bounds for fewer than two; `clusters` is the number of runs. Raises ValueError for a NaN."""
+    x = np.asarray(values, dtype=float)
+    if np.isnan(x).any():
+        raise ValueError("a run without a value")
+    if not len(x):
+        return _NOTHING
+    half = math.nan
+    if len(x) > 1:
+        half = float(stdtrit(len(x) - 1, 0.5 + level / 2)) * float(x.std(ddof=1)) / math.sqrt(len(x))
+    return Estimate(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, len(x), len(x), "student")
+
+
 def minimum_detectable_difference(n_clusters: float, sd: float, *, power: float = 0.8, level: float = 0.05) -> float:
     """(z_{1 - level/2} + z_power) * sd / sqrt(n_clusters), with `sd` of one prompt's paired difference (Miller 2024).
 

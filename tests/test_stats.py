@@ -16,6 +16,7 @@ from rrmlib.stats import (
     holm,
     mcnemar,
     minimum_detectable_difference,
+    over_runs,
     paired_binary,
     paired_difference,
     stratified_mean,
@@ -94,6 +95,19 @@ def test_clustered_variance_by_hand() -> None:
     assert d.mdd == pytest.approx((1.959964 + 0.841621) * se, rel=1e-5)
     assert np.sum(share**2) ** 2 / np.sum(share**4) - 1 == pytest.approx(1.0)  # degrees of freedom
     assert d.p == pytest.approx(2 * student_t(df=1).sf(mean / se))
+
+
+def test_the_mean_over_runs_by_hand() -> None:
+    """Student's t at 97.5 % with two degrees of freedom is 4.302653."""
+    found = over_runs([1.0, 2.0, 6.0])
+    half = 4.302653 * 7**0.5 / 3**0.5
+    assert (found.value, found.lo, found.hi) == pytest.approx((3.0, 3.0 - half, 3.0 + half), rel=1e-6)
+    assert (found.n, found.method) == (3, "student")
+    assert math.isnan(over_runs([0.5]).lo)
+    assert over_runs([0.5]).value == 0.5
+    assert over_runs([]).method == "none"
+    with pytest.raises(ValueError, match="a run without a value"):
+        over_runs([0.5, math.nan])
 
 
 def test_minimum_detectable_difference_by_hand() -> None:

@@ -52,7 +52,7 @@ def oracles(table: pd.DataFrame, *, title: str = "") -> Figure:
 def meta(table: pd.DataFrame, *, bar: float = 0.65, title: str = "") -> Figure:
     """AUC of the meta RM within an item's samples in one order, and pooled; the black tick: what was expected within.
 
-    `table`: judge, kind (within, pooled), n, value, lo, hi. Raises ValueError for an empty table.
+    `table`: judge, kind (as `models.meta_auc` has it), n, value, lo, hi. Raises ValueError for an empty table.
     """
     shown = style.need(table, "judge kind n value lo hi")
     with style.apply():
@@ -65,7 +65,7 @@ def meta(table: pd.DataFrame, *, bar: float = 0.65, title: str = "") -> Figure:
             ax.plot(
                 [row.value],
                 [y],
-                "o" if row.kind == "within" else "s",
+                "s" if row.kind == "pooled" else "o",
                 color=colour,
                 ms=6,
                 mec="white",
@@ -77,7 +77,7 @@ def meta(table: pd.DataFrame, *, bar: float = 0.65, title: str = "") -> Figure:
             text = f"{row.value:.3f} [{row.lo:.3f}, {row.hi:.3f}]"
             style.beside(ax, y, text)
         names = [
-            f"{r.judge}, {r.kind}\nn = {r.n:,} {'sets of samples' if r.kind == 'within' else 'judgments'}"
+            f"{r.judge}, {r.kind}\nn = {r.n:,} {'judgments' if r.kind == 'pooled' else 'sets of samples'}"
             for r in shown.itertuples()
         ]
         ax.set_yticks(range(len(shown)), names, linespacing=1.3)
@@ -85,7 +85,8 @@ def meta(table: pd.DataFrame, *, bar: float = 0.65, title: str = "") -> Figure:
         ax.set_xlim(min(0.4, shown["lo"].min()), 1.0)
         style.note(
             fig,
-            "AUC of right against wrong judgments of pairs, 95 % interval. Within: among the samples of one pair in "
-            "one order, where they hold both; pooled: all together. Dashed: chance. Black tick: what was expected.",
+            "AUC of right against wrong judgments of pairs, 95 % interval; of the four sections, what was read. "
+            "Within: among the samples of one pair in one order, where they hold both; pooled: all together; all: "
+            "also what could not be read, as wrong, and the unseen family. Dashed: chance. Black tick: expected.",
         )
         return style.finish(fig, "meta", shown)

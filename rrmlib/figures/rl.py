@@ -28,18 +28,25 @@ VERDICTS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": QUIE
 def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "") -> Figure:
     """Paired differences with 95 % intervals; a tick is what was expected, beside it what the interval says of it.
 
-    `table`: a, b, mode, section, n, value, lo, hi, expected, verdict, read_a, read_b. `half` names rows that are no
+    `table`: a, b, mode, section, n, value, lo, hi, expected, verdict, read_a, read_b; of several seeds also seeds_lo,
+    seeds_hi, seeds_verdict: a thin line, and what it says, if that is another thing. `half` names rows that are no
     judges (as in `evaluation.sections`): their share is one of picks, and stands apart. Raises ValueError.
     """
-    shown = style.need(table, "a b mode section n value lo hi expected verdict read_a read_b")
+    seeds = "seeds_verdict" in table.columns
+    columns = (
+        "a b mode section n value lo hi expected verdict read_a read_b" + seeds * " seeds_lo seeds_hi seeds_verdict"
+    )
+    shown = style.need(table, columns)
     with style.apply():
-        fig = style.figure(8.6, 0.8 + 0.3 * len(shown), title)
+        fig = style.figure(8.6 + 1.0 * seeds, 0.8 + 0.3 * len(shown), title)
         ax = fig.subplots()
         ax.axvline(0, color=QUIET, lw=0.8, ls=DASHED)
         names = []
         for y, row in enumerate(shown.itertuples()):
             colour = VERDICTS[row.verdict]
             ax.axhline(y, color=RULE, lw=0.7, zorder=0)
+            if seeds:
+                ax.plot([row.seeds_lo, row.seeds_hi], [y, y], color=colour, lw=0.8)
             ax.plot([row.lo, row.hi], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
             ax.plot([row.value], [y], "o", color=colour, ms=6, mec="white", mew=0.6, zorder=4)
             style.beside(ax, y, f"{100 * row.value:+z.1f} [{100 * row.lo:+z.1f}, {100 * row.hi:+z.1f}]")
@@ -47,7 +54,10 @@ def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "
                 sign = ">" if row.expected == "above 0" else "≤" if row.expected.endswith("less") else "≥"
                 bound = 0.0 if sign == ">" else float(row.expected.split()[0])
                 ax.plot([bound / 100, bound / 100], [y - 0.3, y + 0.3], color=INK, lw=1.4)
-                style.beside(ax, y, f"{sign} {bound:g}: {row.verdict}", points=112, colour=colour)
+                said = f"{sign} {bound:g}: {row.verdict}"
+                if seeds and row.seeds_verdict != row.verdict:
+                    said += f"; over seeds {row.seeds_verdict}"
+                style.beside(ax, y, said, points=112, colour=colour)
             names.append(f"{row.a} − {row.b}, {row.section}{'' if row.mode == 'greedy' else f', {row.mode}'}")
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.4, -0.6)
@@ -60,6 +70,7 @@ def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "
         note = "Points of accuracy, paired by comparison, 95 % interval clustered by problem. "
         note += f"Black tick: what was expected. n = {style.span(shown['n'])}; at least {100 * low:.1f} % of the "
         note += "judgments compared were read."
+        note += " Thick: these models; thin: another training, Student's interval over the seeds." * seeds
         picks = [f" {name} has a pick in {100 * read[name]:.1f} %, else half a credit." for name in picked]
         style.note(fig, note + "".join(picks))
         return style.finish(fig, "contrasts", shown)

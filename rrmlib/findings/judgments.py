@@ -34,7 +34,7 @@ from rrmlib.judgment import Judgment, Scores, State
 from rrmlib.lab import Lab, items, judged, need_judged
 from rrmlib.params import ParameterError
 from rrmlib.probe import picked
-from rrmlib.stats import Estimate, clustered_mean, holm, paired_difference, stratified_mean
+from rrmlib.stats import Difference, Estimate, clustered_mean, holm, over_runs, paired_difference, stratified_mean
 from rrmlib.world.families import problem_of
 from rrmlib.world.judging import PREFIX
 from rrmlib.world.pairs import SECTION, shown_steps, steps_to_error
@@ -264,7 +264,9 @@ def differences(rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, p
     The interval supports "least" where all of it lies at or above (above, for 0), contradicts where all lies below;
     else undecided ("most" likewise); with a judge that could not be read (`UNREADABLE`) the verdict says that. `read_a`
     and `read_b` are the shares of what is compared that were read.
-    `p_holm` is adjusted over the contrasts of one seed. Raises ValueError.
+    `p_holm` is adjusted over the contrasts of one seed. All of that is about these very models. Of several pooled seeds
+    `by_seed` has the difference of each, in points, and `seeds_lo`, `seeds_hi`, `seeds_verdict` what they say with the
+    seed as the unit (`stats.over_runs`): about training again. Raises ValueError.
     """
     by = {}
     for key, part in groups(rows, pooled):
@@ -283,20 +285,30 @@ def differences(rows: pd.DataFrame, contrasts: Sequence[Mapping[str, Any]], *, p
             on = [c for c in ("run", "item") if c in a.columns]
             both = per_item(a).merge(per_item(b)[[*on, "credit"]], on=on, suffixes=("", "_b"))
             both = within(both, section)
-            strata = (list(both["section"]), OVERALL) if section == "overall" else ()
-            d = paired_difference(both["credit"], both["credit_b"], list(both["cluster"]), *strata)
+            d = _paired(both, section)
             read = {f"read_{side}": coverage(within(part, section))["read"] for side, part in (("a", a), ("b", b))}
             names = {"profile": profile, "seed": seed, "mode": mode, "a": contrast["a"], "b": contrast["b"]}
             said, verdict = expectation(d.lo, d.hi, contrast.get("least"), contrast.get("most"))
             if verdict and min(read.values()) < UNREADABLE:  # a control that says nothing gains nothing, trivially
                 verdict = "cannot be read"
-            out.append(
-                {**names, "section": section, **bounds(d), "p": d.p, "expected": said, "verdict": verdict, **read}
-            )
+            line = {**names, "section": section, **bounds(d), "p": d.p, "expected": said, "verdict": verdict, **read}
+            if "run" in both.columns and both["run"].nunique() > 1:
+                each = [_paired(part, section).value for _, part in both.groupby("run", sort=False)]
+                runs = over_runs(each)
+                line["by_seed"] = " ".join(f"{100 * value:+z.1f}" for value in each)
+                line |= {"seeds_lo": runs.lo, "seeds_hi": runs.hi}
+                again = expectation(runs.lo, runs.hi, contrast.get("least"), contrast.get("most"))[1]
+                line["seeds_verdict"] = verdict if verdict == "cannot be read" else again
+            out.append(line)
     table = pd.DataFrame(out)
     if len(table):
         table["p_holm"] = table.groupby(["profile", "seed"])["p"].transform(lambda p: holm(p.fillna(1.0)))
     return table
+
+
+def _paired(both: pd.DataFrame, section: str) -> Difference:
+    strata = (list(both["section"]), OVERALL) if section == "overall" else ()
+    return paired_difference(both["credit"], both["credit_b"], list(both["cluster"]), *strata)
 
 
 def expectation(lo: float, hi: float, least: float | None, most: float | None) -> tuple[str, str]:

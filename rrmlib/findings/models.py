@@ -25,6 +25,7 @@ from scipy.stats import rankdata
 from rrmlib.comparison import Comparison
 from rrmlib.engines.base import Request, Sampling
 from rrmlib.findings.judgments import (
+    SECTIONS,
     UNREADABLE,
     bounds,
     credit,
@@ -35,12 +36,14 @@ from rrmlib.findings.judgments import (
     unsampled,
     weights,
 )
+from rrmlib.judgment import State
 from rrmlib.lab import Lab, items, judged, store
 from rrmlib.params import ParameterError
 from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
 from rrmlib.store import Store
 from rrmlib.world.oracle_engine import ask
+from rrmlib.world.pairs import SECTION
 
 CURVES = ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl")
 
@@ -198,8 +201,9 @@ def ablation_form(table: pd.DataFrame) -> pd.DataFrame:
 def meta_scores(lab: Lab, meta: str, name: str, *, limit: int = 400) -> pd.DataFrame:
     """What the meta RM `meta` gives the judgments of judge `name`, on the first `limit` items in both orders.
 
-    profile, seed, judge, item, cluster, order, sample, label (1: the judgment is right), score. Scores are kept in the
-    profile's store: the second time no model is run. Raises ParameterError where judge or model is not there.
+    profile, seed, judge, item, cluster, section, order, sample, state, label (1: the judgment is right), score. Scores
+    are kept in the profile's store: the second time no model is run. Raises ParameterError where judge or model is not
+    there.
     """
     from rrmlib.engines.scalar import ScalarEngine
 
@@ -215,7 +219,8 @@ def meta_scores(lab: Lab, meta: str, name: str, *, limit: int = 400) -> pd.DataF
         query = prompt.messages(item, j.order)
         requests.append(Request(messages=(), sampling=Sampling(1), query=query, responses=(j.text,)))
         head = {"profile": lab.profile, "seed": str(lab.seed), "judge": name, "item": item.id, "cluster": item.cluster}
-        rows.append({**head, "order": str(j.order), "sample": j.sample, "label": int(credit(item, j) == 1)})
+        head |= {"section": SECTION[item.subset], "order": str(j.order), "state": str(j.state)}
+        rows.append({**head, "sample": j.sample, "label": int(credit(item, j) == 1)})
     try:
         with Store(store(lab)) as texts:
             done = ask(engine, requests, texts)
@@ -228,16 +233,25 @@ def meta_scores(lab: Lab, meta: str, name: str, *, limit: int = 400) -> pd.DataF
 def meta_auc(scores: pd.DataFrame) -> pd.DataFrame:
     """AUC of a meta RM within an item, among its own samples in one order, and pooled over all.
 
-    "within": mean over the lists of samples that hold both right and wrong ones, clustered by problem. "pooled": all
-    judgments together (it also rewards knowing which items are easy), bootstrap over problems.
+    "within": mean over the lists of samples that hold both right and wrong ones, clustered by problem, of what the four
+    sections hold and could be read: a judgment that nobody can read needs no meta RM. "within, reasoning": of that
+    section. "within, all": also what could not be read (it counts as wrong) and the unseen family. "pooled": all that
+    was read in the four sections together (it also rewards knowing which items are easy), bootstrap over problems.
     """
     out = []
-    for (profile, seed, judge), part in scores.dropna(subset="score").groupby(["profile", "seed", "judge"], sort=False):
+    for (profile, seed, judge), every in scores.dropna(subset="score").groupby(
+        ["profile", "seed", "judge"], sort=False
+    ):
         head = {"profile": profile, "seed": seed, "judge": judge}
-        lists = [(p["cluster"].iloc[0], auc(p["label"], p["score"])) for _, p in part.groupby(["item", "order"])]
-        both = [(cluster, value) for cluster, value in lists if not math.isnan(value)]
-        e = clustered_mean([value for _, value in both], [cluster for cluster, _ in both])
-        out.append({**head, "kind": "within", **bounds(e)})
+        part = every[(every["state"] == str(State.READ)) & every["section"].isin(SECTIONS)]
+        reasoning = part[part["section"] == "reasoning"]
+        for kind, of in (("within", part), ("within, reasoning", reasoning), ("within, all", every)):
+            lists = [(p["cluster"].iloc[0], auc(p["label"], p["score"])) for _, p in of.groupby(["item", "order"])]
+            both = [(cluster, value) for cluster, value in lists if not math.isnan(value)]
+            e = clustered_mean([value for _, value in both], [cluster for cluster, _ in both])
+            out.append({**head, "kind": kind, **bounds(e)})
+        if part.empty:
+            continue
         labels, values = part["label"].to_numpy(), part["score"].to_numpy()
         draws = []
         for weight in weights(part["cluster"], "meta auc"):

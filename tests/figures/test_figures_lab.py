@@ -182,6 +182,17 @@ def test_what_an_interval_says_stands_beside_it() -> None:
     assert "n = 1,040; at least 98.0 % of the judgments compared were read." in text
 
 
+def test_what_the_seeds_say_stands_there_where_it_is_another_thing() -> None:
+    table = contrasts().assign(seeds_lo=-0.3, seeds_hi=0.6, seeds_verdict=["undecided", "undecided", "", ""])
+    table.loc[2, "seeds_verdict"] = "contradicted"
+    text = said(rl.contrasts(table))
+    assert "≥ 20: supported; over seeds undecided" in text
+    assert "≤ 3: undecided" in text
+    assert text.count("over seeds undecided") == 1
+    assert "Student's interval over the seeds" in text
+    assert "Student's" not in said(draw("contrasts"))
+
+
 def test_a_difference_of_nothing_has_no_minus() -> None:
     table = contrasts().iloc[[1]].assign(value=-0.0002, lo=-0.005, hi=0.0004)
     assert "+0.0 [-0.5, +0.0]" in said(rl.contrasts(table))

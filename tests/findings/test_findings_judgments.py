@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fakelab import FakeLab, says, splits
 
@@ -104,6 +105,25 @@ def test_a_difference_is_paired_by_comparison_and_holds_the_expectation_against_
     by = sections(rows).set_index(["judge", "section"])["value"]
     assert table["value"][0] == pytest.approx(by["good", "reasoning"] - by["poor", "reasoning"])
     assert (table["p_holm"] >= table["p"]).all()
+
+
+def test_pooled_seeds_say_what_each_has_and_what_another_training_would_be_near():
+    good, poor = {"careful": 1}, {"guess": 1}
+    same = joined(rows_of("a", good), rows_of("b", poor))
+    flip = joined(rows_of("a", poor), rows_of("b", good))
+    other = [same.assign(seed="0"), same.assign(seed="1"), flip.assign(seed="2")]
+    contrast = [{"a": "a", "b": "b", "least": 0.0}]
+    one, two = (differences(each, contrast)["value"][0] for each in (same, flip))
+    row = differences(joined(*other), contrast, pooled=True).iloc[0]
+    said = [float(each) for each in row["by_seed"].split()]
+    assert said == pytest.approx([100 * one, 100 * one, 100 * two], abs=0.06)
+    mean, half = (2 * one + two) / 3, 4.302653 * np.std([one, one, two], ddof=1) / 3**0.5  # two degrees of freedom
+    assert (row["value"], row["seeds_lo"], row["seeds_hi"]) == pytest.approx((mean, mean - half, mean + half))
+    assert (row["verdict"], row["seeds_verdict"]) == ("supported", "undecided")
+    alike = differences(joined(*other[:2]), contrast, pooled=True).iloc[0]
+    assert (alike["seeds_lo"], alike["seeds_verdict"]) == (pytest.approx(one), "supported")
+    assert "by_seed" not in differences(joined(*other), contrast).columns
+    assert "by_seed" not in differences(other[0], contrast, pooled=True).columns
 
 
 @pytest.mark.parametrize(

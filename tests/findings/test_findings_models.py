@@ -153,12 +153,32 @@ def test_within_auc_is_blind_to_which_items_are_easy_and_pooled_auc_is_not():
         for sample in range(6):
             label = int(rng.uniform() < ease)
             head = {"profile": "p", "seed": "0", "judge": "j", "item": f"q{i}", "cluster": f"q{i}", "order": "AB"}
+            head |= {"section": "reasoning" if i % 2 else "chat", "state": "read"}
             rows.append({**head, "sample": sample, "label": label, "score": ease})
     table = meta_auc(pd.DataFrame(rows)).set_index("kind")
     assert table["value"]["within"] == 0.5
     assert table["value"]["pooled"] > 0.75
     assert table["lo"]["pooled"] < table["value"]["pooled"] < table["hi"]["pooled"]
     assert table["n"]["within"] < 80  # items that are always right or always wrong say nothing
+    assert 0 < table["n"]["within, reasoning"] < table["n"]["within"] == table["n"]["within, all"]
+
+
+def test_a_meta_rm_gets_nothing_for_what_nobody_can_read_nor_for_the_unseen_family():
+    rows = []
+    for i in range(40):
+        head = {"profile": "p", "seed": "0", "judge": "j", "item": f"q{i}", "cluster": f"q{i}", "order": "AB"}
+        head |= {"section": "unseen" if i % 4 == 0 else "chat"}
+        easy = [{"label": 1, "score": 0.5}, {"label": 0, "score": 0.5}]  # what could be read, it cannot tell apart
+        if i % 4 == 0:
+            easy[0]["score"] = 0.9
+        rows += [{**head, **one, "sample": n, "state": "read"} for n, one in enumerate(easy)]
+        rows.append({**head, "label": 0, "score": 0.1, "sample": 2, "state": "truncated"})
+    table = meta_auc(pd.DataFrame(rows)).set_index("kind")
+    assert table["value"]["within"] == 0.5
+    assert table["n"]["within"] == 30
+    assert table["value"]["within, all"] == pytest.approx(0.75 * 0.75 + 0.25 * 1.0)
+    assert table["n"]["within, reasoning"] == 0
+    assert table["n"]["pooled"] == 60
 
 
 def test_the_meta_rm_scores_whole_conversations_once(made, monkeypatch, tiny_reward_model_dir):
