@@ -1,10 +1,11 @@
 """The laptop lab: which models there are, what each is made from, and that each is made once.
 
 `params/<profile>/lab.yaml` names the world, the models and the judges. A model is a recipe of `rrmlib.train`, with what
-is ours: `from` (the model it starts from), `of` (one or more models that its data are made with), `data` (a name in
-`DATA`, or {name: ..., option: ...}), `format` (of its prompts), `reward` (a name in `REWARDS`), `note` (for its card).
+is ours: `from` (the model it starts from), `of` (one or more models that its data are made with), `data` (a name, or
+{name: ..., option: ...}), `format` (of its prompts), `reward` (a name; all names: `ingredients.py`), `note` (for its
+card).
 
-    world: {noise: 0.0}                                   # goes to the functions of rrmlib.world
+    world: {noise: 0.0}                                   # goes to rrmlib.world.data.splits; valid and test stay clean
     models:
       base-s: {recipe: pretrain, size: s, data: text, steps: 4000, ...}
       rrm-s: {recipe: grpo, from: base-s, format: rrm_compact, data: rl, reward: verdict, steps: 100, ...}
@@ -46,6 +47,8 @@ from rrmlib.allocator import keep
 from rrmlib.artefact import root, say
 from rrmlib.benchmarks.pairs import from_row, to_row
 from rrmlib.comparison import Item
+from rrmlib.engines.base import digest
+from rrmlib.ingredients import DATA, REWARDS, Named, check
 from rrmlib.judgment import Judgment
 from rrmlib.origins import copied, elsewhere, outside, outside_id, recast, shipped
 from rrmlib.params import PLAIN, SHIPPED, JudgeSpec, ParameterError, lab_address, lab_place, load_yaml
@@ -65,35 +68,6 @@ class Data(NamedTuple):
     drawn: Mapping[Path, int] = MappingProxyType({})
 
 
-# Functions are named by address, so that listing models imports neither world nor torch; a callable will do as well.
-Named = str | Callable[..., Any]
-DATA: dict[str, Named] = {  # data -> f(Context) -> (rows, valid) or Data
-    "text": "rrmlib.world.data:text",
-    "rl": "rrmlib.world.data:rl",
-    "verdicts": "rrmlib.world.data:verdicts",
-    "pairs": "rrmlib.world.data:pairs",
-    "distilled": "rrmlib.world.distil:distilled",
-    "rft": "rrmlib.world.data:rft",
-    "meta": "rrmlib.world.data:meta",
-    "solutions": "rrmlib.world.data:solutions",
-    "own_right": "rrmlib.world.data:own_right",
-}
-OPTIONS: dict[str, tuple[str, ...]] = {  # data -> the options that its function reads; any other is refused
-    "text": ("documents", "kinds"),
-    "rl": ("lists", "noise", "thinking"),
-    "verdicts": ("noise",),
-    "pairs": ("noise",),
-    "distilled": ("n", "filter", "traces", "first", "second"),
-    "rft": ("n", "lists", "samples", "plain", "hinted", "reject", "draw"),
-    "meta": ("samples", "draw"),
-    "solutions": ("documents",),
-    "own_right": ("n", "noise", "draw"),
-}
-REWARDS: dict[str, Named] = {  # reward -> f(prompt) -> what `fit` takes as reward; random: f(seed, whose states)
-    "verdict": "rrmlib.rewards:verdict_reward",
-    "scores": "rrmlib.rewards:scores_reward",
-    "random": "rrmlib.rewards:random_reward",
-}
 WORLD: Named = "rrmlib.world.data:splits"  # f(settings, seed) -> {split: comparisons or candidate sets}
 SPLITS: dict[str, Named] = {  # further splits, f() -> items: only judged, so no model's key knows them
     "candidates": "rrmlib.world.candidates:candidates",
@@ -323,13 +297,8 @@ def _read_model(name: str, values: dict[str, Any], where: str) -> Model:
     for key, names in (("data", DATA), ("reward", REWARDS)):
         if key in ours and ours[key] not in names:
             raise ParameterError(f"{where}: {key}: unknown {ours[key]!r}; known: {', '.join(names)}")
-    for option in options:
-        if option not in OPTIONS[ours["data"]]:
-            known = ", ".join(OPTIONS[ours["data"]])
-            raise ParameterError(f"{where}: data: {ours['data']} has no option {option!r}; it has: {known}")
     try:
-        if "format" in ours:
-            load_prompt(ours["format"])
+        prompt = load_prompt(ours["format"]) if "format" in ours else None
         _load(PARSE)(values)
     except ValueError as e:
         raise ParameterError(f"{where}: {e}") from None
@@ -337,6 +306,10 @@ def _read_model(name: str, values: dict[str, Any], where: str) -> Model:
     for key, wanted in wants.items():
         if (key in ours) != wanted:
             raise ParameterError(f"{where}: recipe {values['recipe']} {'needs' if wanted else 'takes no'} {key!r}")
+    try:
+        check(ours["data"], options, prompt, ours.get("reward", ""))
+    except ValueError as e:
+        raise ParameterError(f"{where}: {e}") from None
     return Model(name, values, parent=ours.pop("from", ""), of=tuple(of), options=options, **ours)
 
 
@@ -346,8 +319,8 @@ def _read_judge(values: Any, where: str, profile: str, seed: int) -> Judged:
     spec = JudgeSpec.parse({"engine": "qwen2", **values}, where)
     if not re.fullmatch(PLAIN, spec.name):
         raise ParameterError(f"{where}: name {spec.name!r}: a lab judge's name is letters, digits, '.', '_' and '-'")
-    if type(rest.get("limit", 0)) is not int or not isinstance(rest.get("split", ""), str):
-        raise ParameterError(f"{where}: split is a name and limit a whole number")
+    if type(limit := rest.get("limit", 0)) is not int or limit < 0 or not isinstance(rest.get("split", ""), str):
+        raise ParameterError(f"{where}: split is a name and limit a whole number of 0 (all) or more")
     return Judged(spec.model_copy(update={"model": lab_address(spec.model, profile, seed)}), **rest)
 
 
@@ -362,11 +335,14 @@ def _load(named: Named) -> Any:
 @lru_cache(maxsize=64)
 def _code(*named: Named) -> str:
     """One digest of what the modules of these functions, or named as such, do and read; this one, which only calls
-    them, left out."""
+    them, left out. Of a module that is not the library's its own file counts, not what that imports."""
     modules = {(n if isinstance(n, str) else f"{n.__module__}:").partition(":")[0] for n in named if n}
-    files = artefact.library({m for m in modules if m.startswith("rrmlib.")}, without={"rrmlib.lab"})
+    ours = {m for m in modules if m.startswith("rrmlib.")}
+    files = artefact.library(ours, without={"rrmlib.lab"})
     world = [file for kind in ("*.json", "*.gz") for file in (Path(__file__).parent / "world").glob(kind)]
-    return artefact.sources_digest([*files, *world, *PROMPTS.glob("*_compact.v*.toml"), *PROMPTS.glob("*.txt")])
+    found = artefact.sources_digest([*files, *world, *PROMPTS.glob("*_compact.v*.toml"), *PROMPTS.glob("*.txt")])
+    theirs = [getattr(import_module(name), "__file__", None) for name in sorted(modules - ours)]
+    return digest(found, *(Path(file).read_text("utf-8") for file in theirs if file)) if theirs else found
 
 
 def _prompt_id(name: str) -> str:
@@ -504,6 +480,8 @@ def judge(lab: Lab, name: str, *, fresh: bool = False, quiet: bool = False, log:
     from rrmlib.store import Store
 
     entry = lab.judge(name)
+    if not lab.judged_mark(name).is_file():
+        put_to(lab, name)  # an unknown split is found before anything is trained
     if model := lab.judge_model(name):
         train(lab, model, log=log)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rrmlib import artefact, lab, origins, params
+from rrmlib import artefact, ingredients, lab, origins, params
 from rrmlib.__main__ import main, overview
 from rrmlib.benchmarks import benchmark
 from rrmlib.comparison import CandidateSet, Comparison, Message, ask
 from rrmlib.judge import open_engine
 from rrmlib.params import JudgeSpec, ParameterError, lab_address, lab_folder
+from rrmlib.prompt import load_prompt
 from rrmlib.run import inputs
 from rrmlib.score import evaluate, known
 from rrmlib.store import Store
@@ -84,7 +86,7 @@ def fakes(tmp_path, monkeypatch) -> Fakes:
     monkeypatch.setattr(lab, "FIT", found.fit)
     monkeypatch.setattr(lab, "TOKENIZER", lambda: "a tokenizer")
     monkeypatch.setitem(lab.DATA, "toy", found.data)
-    monkeypatch.setitem(lab.OPTIONS, "toy", ("share", "noise"))
+    monkeypatch.setitem(ingredients.OPTIONS, "toy", {"share": ingredients.SHARE, "noise": ingredients.NOISE})
     monkeypatch.setitem(params.SHIPPED, "base-s", tmp_path / "library" / "base-s")
     monkeypatch.delenv("RRM_FRESH", raising=False)
     write(STATED)
@@ -205,6 +207,12 @@ def test_a_failed_training_leaves_the_old_model_and_its_checkpoints(fakes):
             r"model 'a': data: toy has no option 'shrae'; it has: share",
         ),
         ({"a": {**SFT, "data": {"name": "distilled", "noise": 0.1}}}, r"distilled has no option 'noise'; it has: n, "),
+        (
+            {"a": {**SFT, "data": {"name": "toy", "noise": 1.5}}},
+            r"data: noise: expected a share .*found 1.5",
+        ),
+        ({"a": {**SFT, "data": {"name": "toy", "share": True}}}, r"share: expected a share, 0 to 1, found True"),
+        ({"a": {**SFT, "data": "verdicts"}}, r"model 'a': data verdicts needs a format"),
         ({"a": {**SFT, "format": "rmr"}}, r"lab\.yaml: model 'a': unknown prompt 'rmr'"),
         ({"a": {**SFT, "reward": "verdict"}}, r"lab\.yaml: model 'a': recipe sft takes no 'reward'"),
         ({"a": {**SFT, "recipe": "stf"}}, r"lab\.yaml: model 'a': .*'stf'"),
@@ -222,8 +230,56 @@ def test_a_wrong_model_is_named_in_one_line(fakes, models, says):
     assert "\n" not in str(e.value)
 
 
-def test_options_are_stated_for_all_data_and_labels_are_not_flipped_back(fakes):
-    assert set(lab.OPTIONS) == set(lab.DATA)
+def test_every_data_function_of_the_library_states_its_options():
+    assert {*ingredients.KINDS} < {*ingredients.DATA} == {*ingredients.OPTIONS}
+    for name in ("world/data.py", "world/distil.py"):
+        tree = ast.parse((ROOT / "rrmlib" / name).read_text())
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and function.name in ingredients.DATA:
+                read = set(re.findall(r"c\.options\.get\(\s*['\"](\w+)", ast.unparse(function)))
+                assert read <= {*ingredients.OPTIONS[function.name]}, function.name
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "format", "reward", "says"),
+    [
+        ("rl", {}, "grm_compact", "verdict", "reward verdict takes a format of kind pair; grm_compact is of kind list"),
+        ("rl", {}, "rrm_compact", "scores", "reward scores takes a format of kind list"),
+        ("rl", {"lists": 0.5}, "rrm_compact", "verdict", "data: lists: only a format of kind list"),
+        ("rl", {"lists": 2}, "grm_compact", "scores", "lists: expected a share, 0 to 1, found 2"),
+        ("verdicts", {}, "grm_compact", "", "data verdicts takes a format of kind pair; grm_compact"),
+        ("distilled", {"n": -5}, "rm_r1_compact", "", "n: expected a whole number of 1 or more, found -5"),
+        ("distilled", {"filter": "drop"}, "rm_r1_compact", "", "expected corrected, dropped or random, found 'drop'"),
+        ("rft", {"plain": 1}, "grm_compact", "", "plain: expected true or false, found 1"),
+        ("own_right", {}, None, "", "data own_right needs a format"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(data, options, format, reward, says):
+    with pytest.raises(ValueError, match=says) as e:
+        ingredients.check(data, options, load_prompt(format) if format else None, reward)
+    assert "\n" not in str(e.value)
+
+
+def test_ones_own_reward_is_part_of_a_models_key(fakes, monkeypatch, tmp_path):
+    """A module of one's own, in the place of the library's: another text of it, another model."""
+    keys = [lab.load("p").key("rrm")]
+    monkeypatch.syspath_prepend(tmp_path)
+    for worth in (1.0, 2.0):
+        (tmp_path / "my_reward.py").write_text(f"def reward(prompt, *, opens_think=None):\n    return {worth}\n")
+        monkeypatch.setitem(ingredients.REWARDS, "verdict", "my_reward:reward")
+        lab._code.cache_clear()
+        keys.append(lab.load("p").key("rrm"))
+    assert len(set(keys)) == 3
+
+
+def test_an_unknown_split_is_found_before_anything_is_trained(fakes):
+    write(STATED | {"judges": [{**STATED["judges"][0], "split": "tset"}]})
+    with pytest.raises(ParameterError, match="no split 'tset'; there are: candidates, test, train"):
+        lab.judge(lab.load("p"), "tuned", quiet=True)
+    assert not fakes.asked
+
+
+def test_labels_are_not_flipped_back(fakes):
     noisy = {**SFT, "data": {"name": "toy", "noise": 0.1}}
     write(STATED | {"models": {**STATED["models"], "tuned": noisy}})
     lab.load("p")
