@@ -24,20 +24,8 @@ LAYERS = [
     {"prompt", "parse", "stats", "position", "patterns", "vote", "vote_sums", "stopping", "spending", "budget"}
     | {"tournament", "schedulers", "rating", "rating_fit", "simulation", "commitment"},
     {"engines", "store", "exchange", "benchmarks", "artefact", "params", "progress", "tiny", "salvage", "allocator"},
-    {
-        "judge",
-        "contest",
-        "poll",
-        "score",
-        "world",
-        "train",
-        "rewards",
-        "lab",
-        "origins",
-        "ingredients",
-        "findings",
-        "probe",
-    },
+    {"judge", "contest", "poll", "score", "world", "train", "rewards", "lab", "origins", "findings", "probe"}
+    | {"ingredients"},
     {"figures", "claims", "viewer"},
     {"run", "__main__"},
 ]

@@ -21,7 +21,7 @@ from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
 from rrmlib.world import VERSION
 from rrmlib.world import data as world_data
-from rrmlib.world.leaks import leaks
+from rrmlib.world.leaks import leaks, list_leaks
 from rrmlib.world.oracle import first_oracle, second_oracle
 from rrmlib.world.pairs import SECTION, digest, shown_steps
 from rrmlib.world.problem import SECTIONS, split_of, stream
@@ -107,6 +107,14 @@ def leak_table(train: Sequence[Item], test: Sequence[Item]) -> pd.DataFrame:
     pairs = [[c for c in shown if isinstance(c, Comparison)] for shown in (train, test)]
     table = pd.DataFrame(leaks(*pairs)).rename(columns={"accuracy": "value"})
     return table[["probe", "section", "n", "value", "lo", "hi", "tempts", "made", "leaks"]]
+
+
+def list_leak_table(shown: Sequence[Item]) -> pd.DataFrame:
+    """`world.list_leaks`: probe, lists, n, value (how often the response most like the others is the best), lo, hi,
+    chance, leaks."""
+    table = pd.DataFrame(list_leaks([item for item in shown if isinstance(item, CandidateSet)]))
+    table = table.rename(columns={"accuracy": "value"})
+    return table[["probe", "lists", "n", "value", "lo", "hi", "chance", "leaks"]]
 
 
 def oracles(shown: Sequence[Item], format: str, seed: int) -> pd.DataFrame:

@@ -8,6 +8,9 @@ mirror image of another, so what is left out is the reverse of what is trained o
 A section leaks where the accuracy is more than `TOLERANCE` from one half. The two subsets that mean to tempt are looked
 at one by one, and together: there, in equal parts, politeness must say nothing.
 
+Lists are asked another thing (`list_leaks`): where wrong answers are slips from the right one, the response that is
+most like the others may be the right one more often than chance has it.
+
 Left out: judges that read the query (that is what the baselines are).
 
     table = leaks(build("rl", ...), build("test", ...))      # [{"probe": "length", "section": "chat", "accuracy": ...}]
@@ -20,9 +23,10 @@ from zlib import crc32
 
 import numpy as np
 
-from rrmlib.comparison import Comparison
+from rrmlib.comparison import CandidateSet, Comparison
 from rrmlib.stats import clustered_mean
 from rrmlib.world.pairs import SECTION, TEMPTING, build
+from rrmlib.world.reasoning import claimed
 
 TOLERANCE = 0.03
 MADE = 450  # pairs of each subset of a section that is not in the training data: as many as rl has of the others
@@ -111,4 +115,38 @@ def leaks(train: Sequence[Comparison], test: Sequence[Comparison]) -> list[dict[
                     "leaks": section not in TEMPTING and round(abs(estimate.value - 0.5), 9) > TOLERANCE,
                 }
             )
+    return rows
+
+
+def beside(texts: Sequence[str]) -> list[float]:
+    """For each response, how many others say an answer that is one more or one less (digits, 9 beside 0)."""
+    answers = [claimed(text)[1] for text in texts]
+    return [float(sum(a is not None and b is not None and (a - b) % 10 in (1, 9) for b in answers)) for a in answers]
+
+
+def alike(texts: Sequence[str]) -> list[float]:
+    """For each response, how many words it shares with the others, place by place."""
+    said = [text.replace(",", " ").split() for text in texts]
+    return [float(sum(x == y for other in said if other is not mine for x, y in zip(mine, other))) for mine in said]
+
+
+def list_leaks(sets: Sequence[CandidateSet]) -> list[dict[str, object]]:
+    """One row per probe and kind of list: how often the best response is the one that is most like the others, without
+    the query; of k that are equally so, 1 / k. `chance`: what drawing one gives. Nothing is trained."""
+    parts: dict[str, list[CandidateSet]] = {}
+    for item in sets:
+        values, answer = claimed(item.responses[0])
+        parts.setdefault("chat" if answer is None else "worked" if values else "answers alone", []).append(item)
+    rows: list[dict[str, object]] = []
+    for kind, shown in (parts | {"all": [*sets]}).items():
+        for name, probe in (("one beside", beside), ("most alike", alike)):
+            picks = []
+            for item in shown:
+                assert item.truth is not None
+                likes, best = probe(item.responses), item.truth.index(max(item.truth))
+                picks.append((likes[best] == max(likes)) / likes.count(max(likes)))
+            e = clustered_mean(picks, [item.cluster for item in shown])
+            chance = float(np.mean([1 / len(item.responses) for item in shown]))
+            found = {"accuracy": e.value, "lo": e.lo, "hi": e.hi, "chance": chance, "n": len(shown)}
+            rows.append({"probe": name, "lists": kind, **found, "leaks": bool(e.lo > chance)})
     return rows

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from rrmlib.comparison import CandidateSet, ask
 from rrmlib.world import data
 from rrmlib.world.families import problem_of
-from rrmlib.world.leaks import fit_probe, leaks, probe_reading, words
+from rrmlib.world.leaks import fit_probe, leaks, list_leaks, probe_reading, words
 from rrmlib.world.pairs import SECTION, build, candidate_sets, digest, shown_steps
 from rrmlib.world.problem import split_of
 from rrmlib.world.reasoning import claimed
@@ -114,6 +115,31 @@ def test_a_planted_leak_is_found():
     weights = fit_probe(leaky[:200], words)
     right = [(probe_reading(weights, c, words) == 1.0) == (c.label == "first") for c in leaky[200:]]
     assert sum(right) / len(right) > 0.95
+
+
+def test_lists_give_away_at_most_a_little_and_it_is_seen():
+    """Of 2,000 lists of four: what the README says of them."""
+    rows = {(row["probe"], row["lists"]): row for row in list_leaks(candidate_sets("test", 2000, 7))}
+    assert {row["chance"] for row in rows.values()} == {0.25}
+    assert rows["one beside", "answers alone"]["leaks"]
+    assert max(row["accuracy"] for (_, kind), row in rows.items() if kind == "all") < 0.31
+    assert not any(row["leaks"] for (_, kind), row in rows.items() if kind == "chat")
+
+
+def test_the_response_most_like_the_others_by_hand():
+    made = [
+        CandidateSet(id=f"q{i}", query=ask("?"), responses=texts, truth=(0.0, 1.0, 0.0))
+        for i, texts in enumerate([("4", "5", "6"), ("0", "9", "8"), ("1", "4", "7"), ("5", "9", "4")])
+    ]
+    rows = {(row["probe"], row["lists"]): row for row in list_leaks(made)}
+    assert {kind for _, kind in rows} == {"answers alone", "all"}
+    # 5 has two beside it, and so has 9 between 8 and 0; nobody has one in 1 4 7; in 5 9 4 it is not the best
+    assert rows["one beside", "all"]["accuracy"] == pytest.approx((1 + 1 + 1 / 3 + 0) / 4)
+    assert rows["most alike", "all"]["accuracy"] == pytest.approx(1 / 3)
+    worked = CandidateSet(
+        id="w", query=ask("?"), responses=("a4,b5 so 5", "a4,b6 so 6", "a3,b6 so 6"), truth=(0.0, 1.0, 0.0)
+    )
+    assert next(row for row in list_leaks([worked]) if row["probe"] == "most alike")["accuracy"] == 1.0
 
 
 def test_valid_and_test_are_the_frozen_ones():
