@@ -92,7 +92,7 @@ def cost(labs: Sequence[Lab], names: Sequence[str]) -> pd.DataFrame:
     """What a model cost: parameters, steps, tokens trained on, rolled out in RL and drawn to make its data, FLOPs (6 N
     a trained token, 2 N a rollout or drawn token), seconds of training; `flops_all` and `seconds_all` with all that it
     is made from. `note`: what its card says of data. A group without contrast, which is run forward alone, counts as
-    trained."""
+    trained. An engine as oracle (`world/distil.py`), validation and trials are in none of them."""
     out = []
     for lab in labs:
         for name in names:

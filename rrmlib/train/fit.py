@@ -86,7 +86,8 @@ def fit(
 
     `rows`, rendered and by recipe: sft, pretrain {"prompt", "completion"}; grpo {"prompt", "group", what `reward`
     reads}; scalar {"chosen", "rejected"}; meta {"text", "label": 0 or 1}. `valid` likewise (not grpo). `drawn`: tokens
-    that model folders read and wrote to make the rows; they count among the FLOPs.
+    that model folders read and wrote to make the rows; they count among the FLOPs. A run is resumed under the same
+    reward alone: it is known by its `id` (`rewards.Rule`), one without by the name of its function.
     Raises DataError (rows), FitError (not finite, nothing readable), EngineError (parent), ValueError (arguments),
     OSError (disk).
     """
