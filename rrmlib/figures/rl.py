@@ -43,7 +43,8 @@ def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "
         ax.axvline(0, color=QUIET, lw=0.8, ls=DASHED)
         names = []
         for y, row in enumerate(shown.itertuples()):
-            colour = VERDICTS[row.verdict]
+            agreed = not seeds or row.seeds_verdict == row.verdict
+            colour = VERDICTS[row.verdict if agreed else "undecided"]
             ax.axhline(y, color=RULE, lw=0.7, zorder=0)
             if seeds:
                 ax.plot([row.seeds_lo, row.seeds_hi], [y, y], color=colour, lw=0.8)
@@ -55,8 +56,8 @@ def contrasts(table: pd.DataFrame, *, half: Collection[str] = (), title: str = "
                 bound = 0.0 if sign == ">" else float(row.expected.split()[0])
                 ax.plot([bound / 100, bound / 100], [y - 0.3, y + 0.3], color=INK, lw=1.4)
                 said = f"{sign} {bound:g}: {row.verdict}"
-                if seeds and row.seeds_verdict != row.verdict:
-                    said += f"; over seeds {row.seeds_verdict}"
+                if not agreed:
+                    said += f"; seeds: {row.seeds_verdict}"
                 style.beside(ax, y, said, points=112, colour=colour)
             names.append(f"{row.a} − {row.b}, {row.section}{'' if row.mode == 'greedy' else f', {row.mode}'}")
         ax.set_yticks(range(len(names)), names)

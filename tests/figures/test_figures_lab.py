@@ -186,9 +186,9 @@ def test_what_the_seeds_say_stands_there_where_it_is_another_thing() -> None:
     table = contrasts().assign(seeds_lo=-0.3, seeds_hi=0.6, seeds_verdict=["undecided", "undecided", "", ""])
     table.loc[2, "seeds_verdict"] = "contradicted"
     text = said(rl.contrasts(table))
-    assert "≥ 20: supported; over seeds undecided" in text
+    assert "≥ 20: supported; seeds: undecided" in text
     assert "≤ 3: undecided" in text
-    assert text.count("over seeds undecided") == 1
+    assert text.count("seeds: undecided") == 1
     assert "Student's interval over the seeds" in text
     assert "Student's" not in said(draw("contrasts"))
 
