@@ -57,9 +57,9 @@ def main() -> None:
     for table in differences:
         print(table.round(3).to_string(), end="\n\n")
     if "rrm-s" in names:
-        rrm = rows[rows["judge"].isin(["rrm-s", "base-s.careful"])]
-        faithful = traces.faithful(rrm)[0]
-        print(traces.effort(rrm).round(3).to_string(), end="\n\n")
+        two = rows[rows["judge"].isin(["rrm-s", "base-s.careful"])]
+        faithful = traces.faithful(two)[0]
+        print(traces.effort(two).round(3).to_string(), end="\n\n")
         print(faithful[faithful["measure"] == "all true"].round(3).to_string())
     if given.write:
         given.write.mkdir(parents=True, exist_ok=True)

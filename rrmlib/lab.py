@@ -300,13 +300,10 @@ def _read_model(name: str, values: dict[str, Any], where: str) -> Model:
     try:
         prompt = load_prompt(ours["format"]) if "format" in ours else None
         _load(PARSE)(values)
-    except ValueError as e:
-        raise ParameterError(f"{where}: {e}") from None
-    wants = {"data": True, "from": values["recipe"] != "pretrain", "reward": values["recipe"] == "grpo"}
-    for key, wanted in wants.items():
-        if (key in ours) != wanted:
-            raise ParameterError(f"{where}: recipe {values['recipe']} {'needs' if wanted else 'takes no'} {key!r}")
-    try:
+        wants = {"data": True, "from": values["recipe"] != "pretrain", "reward": values["recipe"] == "grpo"}
+        for key, wanted in wants.items():
+            if (key in ours) != wanted:
+                raise ValueError(f"recipe {values['recipe']} {'needs' if wanted else 'takes no'} {key!r}")
         check(ours["data"], options, prompt, ours.get("reward", ""))
     except ValueError as e:
         raise ParameterError(f"{where}: {e}") from None
@@ -480,14 +477,13 @@ def judge(lab: Lab, name: str, *, fresh: bool = False, quiet: bool = False, log:
     from rrmlib.store import Store
 
     entry = lab.judge(name)
-    if not lab.judged_mark(name).is_file():
-        put_to(lab, name)  # an unknown split is found before anything is trained
+    made = lab.judged_mark(name).is_file() and not fresh
+    shown = [] if made else put_to(lab, name)  # now: an unknown split is found before anything is trained
     if model := lab.judge_model(name):
         train(lab, model, log=log)
 
     def build(folder: Path) -> None:
         _settle(lab)
-        shown = put_to(lab, name)
         opened = open_judge(entry.spec)
         try:
             with Store(store(lab)) as texts:

@@ -25,6 +25,7 @@ from rrmlib.run import inputs
 from rrmlib.score import evaluate, known
 from rrmlib.store import Store
 from rrmlib.tiny import build
+from rrmlib.world import distil
 
 ROOT = Path(__file__).parents[1]
 SFT = {"recipe": "sft", "from": "base-s", "data": "toy", "steps": 1, "batch": 2, "learning_rate": 0.1}
@@ -238,6 +239,8 @@ def test_every_data_function_of_the_library_states_its_options():
             if isinstance(function, ast.FunctionDef) and function.name in ingredients.DATA:
                 read = set(re.findall(r"c\.options\.get\(\s*['\"](\w+)", ast.unparse(function)))
                 assert read <= {*ingredients.OPTIONS[function.name]}, function.name
+    assert all(map(ingredients.FILTER.fits, distil.FILTERS))
+    assert ", ".join(distil.FILTERS).replace(", random", " or random") == ingredients.FILTER.words
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,17 @@ from scipy.stats import rankdata
 from rrmlib.comparison import Comparison
 from rrmlib.engines.base import Request, Sampling
 from rrmlib.findings.judgments import (
-    SECTIONS,
     UNREADABLE,
     bounds,
     credit,
     gather,
     percent,
     percentiles,
+    section_of,
     sections,
     unsampled,
     weights,
+    within,
 )
 from rrmlib.judgment import State
 from rrmlib.lab import Lab, items, judged, store
@@ -43,7 +44,6 @@ from rrmlib.prompt import load_prompt
 from rrmlib.stats import clustered_mean
 from rrmlib.store import Store
 from rrmlib.world.oracle_engine import ask
-from rrmlib.world.pairs import SECTION
 
 CURVES = ("reward", "accuracy", "length", "entropy", "truncated", "unparsed", "kl")
 
@@ -219,7 +219,7 @@ def meta_scores(lab: Lab, meta: str, name: str, *, limit: int = 400) -> pd.DataF
         query = prompt.messages(item, j.order)
         requests.append(Request(messages=(), sampling=Sampling(1), query=query, responses=(j.text,)))
         head = {"profile": lab.profile, "seed": str(lab.seed), "judge": name, "item": item.id, "cluster": item.cluster}
-        head |= {"section": SECTION[item.subset], "order": str(j.order), "state": str(j.state)}
+        head |= {"section": section_of(item), "order": str(j.order), "state": str(j.state)}
         rows.append({**head, "sample": j.sample, "label": int(credit(item, j) == 1)})
     try:
         with Store(store(lab)) as texts:
@@ -243,9 +243,8 @@ def meta_auc(scores: pd.DataFrame) -> pd.DataFrame:
         ["profile", "seed", "judge"], sort=False
     ):
         head = {"profile": profile, "seed": seed, "judge": judge}
-        part = every[(every["state"] == str(State.READ)) & every["section"].isin(SECTIONS)]
-        reasoning = part[part["section"] == "reasoning"]
-        for kind, of in (("within", part), ("within, reasoning", reasoning), ("within, all", every)):
+        part = within(every[every["state"] == str(State.READ)], "overall")
+        for kind, of in (("within", part), ("within, reasoning", within(part, "reasoning")), ("within, all", every)):
             lists = [(p["cluster"].iloc[0], auc(p["label"], p["score"])) for _, p in of.groupby(["item", "order"])]
             both = [(cluster, value) for cluster, value in lists if not math.isnan(value)]
             e = clustered_mean([value for _, value in both], [cluster for cluster, _ in both])
